@@ -1,0 +1,322 @@
+//! The daemon: one coordinator ([`crate::core::cluster`]) among the tasks that watch and act.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::claim::{self, Wanted};
+use super::nodes::{self, Probed};
+use super::planning::{Planner, PlanningError};
+use super::pooler::{Identities, PoolerTask};
+use super::recorder::{self, Job};
+use crate::config::{Config, NodeId};
+use crate::core::cluster::{Action, Cluster, Recovery};
+use crate::core::node::Health;
+use crate::core::plan::Decision;
+use crate::core::worker::{Assignment, Status};
+
+/// When the daemon is told to stop, what is under way is brought to its end within this time.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// Messages between tasks; a sender that finds the queue full waits.
+const QUEUE: usize = 256;
+/// Hook and rows of a daemon that stops.
+const RECORD_LIMIT: Duration = Duration::from_secs(2);
+
+struct Agent {
+    config: Arc<Config>,
+    cluster: Cluster,
+    assignments: watch::Sender<Assignment>,
+    identities: watch::Sender<Identities>,
+    wanted: watch::Sender<Wanted>,
+    requests: u64,
+    jobs: mpsc::Sender<Job>,
+    down_since: BTreeMap<NodeId, Instant>,
+}
+
+/// The planners of all PgBouncers: everything about the configuration that can be found wrong
+/// without connecting anywhere.
+///
+/// # Errors
+/// The first that does not do.
+pub fn planners(config: &Config) -> Result<BTreeMap<String, Planner>, PlanningError> {
+    let planner = |(name, pgbouncer): (&String, _)| {
+        Planner::new(config, pgbouncer).map(|planner| (name.clone(), planner))
+    };
+    config.pgbouncers.iter().map(planner).collect()
+}
+
+/// Runs until `stop` is done, then brings what is under way to its end.
+pub async fn run(
+    config: Config,
+    planners: BTreeMap<String, Planner>,
+    sockets: &Path,
+    stop: impl Future<Output = ()>,
+) {
+    let config = Arc::new(config);
+    let (assignments, assigned) = watch::channel(Assignment::default());
+    let (identities, identified) = watch::channel(Identities::new());
+    let (status_tx, mut statuses) = mpsc::channel(QUEUE);
+    let mut poolers = JoinSet::new();
+    for (index, (name, planner)) in planners.into_iter().enumerate() {
+        let (Some(pgbouncer), Some(sockets)) = (
+            config.pgbouncers.get(&name),
+            socket_directory(sockets, index),
+        ) else {
+            continue;
+        };
+        let task = PoolerTask {
+            pgbouncer: pgbouncer.clone(),
+            planner,
+            sockets,
+            assignments: assigned.clone(),
+            identities: identified.clone(),
+            statuses: status_tx.clone(),
+        };
+        poolers.spawn(task.run());
+    }
+    drop(status_tx);
+
+    let mut monitors = JoinSet::new();
+    let (probe_tx, mut probes) = mpsc::channel(QUEUE);
+    for node in config.nodes.values() {
+        monitors.spawn(nodes::watch(
+            node.clone(),
+            config.monitoring,
+            probe_tx.clone(),
+        ));
+    }
+    let (wanted, wants) = watch::channel(Wanted::Nothing);
+    let (claim_tx, mut claims) = mpsc::channel(QUEUE);
+    monitors.spawn(claim::hold(config.nodes.clone(), wants, claim_tx));
+    let (jobs, job_rx) = mpsc::channel(QUEUE);
+    let (told_tx, mut told) = mpsc::channel(QUEUE);
+    let record = recorder::record(Arc::clone(&config), job_rx, jobs.downgrade(), told_tx);
+    let recorder = tokio::spawn(record);
+
+    let (nodes, names) = (
+        config.nodes.keys().copied(),
+        config.pgbouncers.keys().cloned(),
+    );
+    let cluster = Cluster::new(
+        config.node_id,
+        nodes,
+        names,
+        config.monitoring.monitor_interval,
+    );
+    let down_since = BTreeMap::new();
+    let mut agent = Agent {
+        config,
+        cluster,
+        assignments,
+        identities,
+        wanted,
+        requests: 0,
+        jobs,
+        down_since,
+    };
+    tokio::pin!(stop);
+    loop {
+        agent.act();
+        let wake = agent.cluster.wake_at();
+        let far = Instant::now() + Duration::from_secs(3600);
+        tokio::select! {
+            Some(probed) = probes.recv() => agent.probed(probed),
+            Some((name, status)) = statuses.recv() => agent.cluster.pooler(&name, status),
+            Some(claimed) = claims.recv() => agent.claimed(&claimed),
+            Some(heard) = told.recv() => agent.told(heard),
+            () = tokio::time::sleep_until(wake.unwrap_or(far).into()) => {}
+            () = &mut stop => break,
+        }
+    }
+    agent
+        .assignments
+        .send_modify(|assignment| assignment.stopping = true);
+    let ends = async { while poolers.join_next().await.is_some() {} };
+    // Their last words must not make them wait.
+    let ends = async {
+        tokio::select! {
+            () = ends => {}
+            () = async { while statuses.recv().await.is_some() {} std::future::pending().await } => {}
+        }
+    };
+    if tokio::time::timeout(STOP_LIMIT, ends).await.is_err() {
+        tracing::warn!(
+            "a PgBouncer does not answer; what was begun there is on record on its host"
+        );
+    }
+    drop(agent);
+    drop(told);
+    let _ = tokio::time::timeout(RECORD_LIMIT, recorder).await;
+}
+
+impl Agent {
+    /// Does all that is to be done now; nothing here waits for anything outside.
+    fn act(&mut self) {
+        while let Some(action) = self.cluster.next(Instant::now()) {
+            // First the workers, then the words.
+            self.assign();
+            match action {
+                Action::Claim { on } => {
+                    self.requests += 1;
+                    self.wanted.send_replace(Wanted::On(on, self.requests));
+                }
+                Action::Release => {
+                    self.wanted.send_replace(Wanted::Nothing);
+                }
+                Action::Announce(decision) => self.announce(decision),
+                Action::StandBy { failed } => {
+                    tracing::info!(
+                        "the other agent is handling the failure of node {failed}; standing by"
+                    );
+                }
+                Action::NoCandidate { failed } => tracing::error!(
+                    "node {failed} is down and no other node is available; nothing is changed"
+                ),
+                Action::Reappeared { node } => {
+                    tracing::info!("node {node} answers again before anything was decided");
+                }
+                Action::Report { decision, complete } => self.report(decision, complete),
+                Action::CheckRecovery { node, on } => {
+                    let away = self.down_since.get(&node).map(Instant::elapsed);
+                    self.record(Job::Recovery { node, on, away });
+                }
+            }
+        }
+        self.assign();
+    }
+
+    fn assign(&self) {
+        let assignment = self.cluster.assignment();
+        self.assignments.send_if_modified(|current| {
+            let changed = *current != assignment;
+            *current = assignment;
+            changed
+        });
+    }
+
+    fn announce(&mut self, decision: Decision) {
+        let name = |id: NodeId| {
+            self.config
+                .nodes
+                .get(&id)
+                .map(|node| node.node_name.clone())
+        };
+        tracing::warn!(
+            generation = %decision.generation,
+            fault = %decision.fault,
+            "failover decided: node {:?} (ID: {}) detected as failed; next available node is {:?} (ID: {})",
+            name(decision.failed).unwrap_or_default(),
+            decision.failed,
+            name(decision.active).unwrap_or_default(),
+            decision.active
+        );
+        self.record(Job::Failover(decision));
+    }
+
+    fn report(&mut self, decision: Decision, complete: bool) {
+        let poolers = self.cluster.poolers();
+        let settled = |status: &&Status| status.settled == Some(decision.generation);
+        let there = poolers.values().filter(settled).count();
+        let words: Vec<String> = poolers
+            .iter()
+            .map(|(name, status)| match (&status.outcome, &status.trouble) {
+                (_, Some(trouble)) => format!("{name}: not reached ({trouble})"),
+                (Some(outcome), None) => format!("{name}: {outcome}"),
+                (None, None) => format!("{name}: nothing to do"),
+            })
+            .collect();
+        let details = format!(
+            "{there} of {} PgBouncers serve node {}; {}",
+            poolers.len(),
+            decision.active,
+            words.join("; ")
+        );
+        if complete {
+            tracing::info!(generation = %decision.generation, "redirect complete: {details}");
+        } else {
+            tracing::warn!(
+                generation = %decision.generation,
+                "redirect not complete, going on until it is: {details}"
+            );
+        }
+        if !poolers.is_empty() {
+            self.record(Job::Redirect {
+                decision,
+                complete,
+                details,
+            });
+        }
+    }
+
+    fn record(&self, job: Job) {
+        // The queue is long and its jobs are bounded; that it is full means that the database does
+        // not answer, and then the log has to do.
+        if self.jobs.try_send(job).is_err() {
+            tracing::warn!("the database is too slow; an event is in this log only");
+        }
+    }
+
+    fn probed(&mut self, probed: Probed) {
+        let now = Instant::now();
+        if let Health::Down { since, .. } = &probed.health {
+            self.down_since.insert(probed.node, *since);
+        }
+        if let Health::Up { identity } = &probed.health {
+            let known = self.identities.borrow().get(&probed.node) == Some(identity);
+            if !known {
+                let identity = identity.clone();
+                self.identities.send_modify(|all| {
+                    all.insert(probed.node, identity);
+                });
+                self.record(Job::Prepare(probed.node));
+            }
+        }
+        self.cluster.node(probed.node, probed.health, now);
+    }
+
+    fn claimed(&mut self, told: &claim::Told) {
+        let now = Instant::now();
+        match told {
+            claim::Told::Result(on, result) => {
+                tracing::debug!(node = %on, ?result, "claim");
+                self.cluster.claimed(*on, result, now);
+            }
+            claim::Told::Lost => {
+                tracing::warn!("the session that held the claim is gone");
+                self.cluster.claim_lost(now);
+            }
+        }
+    }
+
+    fn told(&mut self, told: recorder::Told) {
+        let now = Instant::now();
+        match told {
+            recorder::Told::Inactive(nodes) => {
+                for node in nodes {
+                    self.cluster.row_inactive(node, now);
+                }
+            }
+            recorder::Told::Recovery(node, result) => {
+                match &result {
+                    Recovery::Recovered => {
+                        self.down_since.remove(&node);
+                    }
+                    Recovery::Pending(why) => {
+                        tracing::debug!("node {node} answers, but has not recovered yet: {why}");
+                    }
+                }
+                self.cluster.recovery(node, &result, now);
+            }
+        }
+    }
+}
+
+fn socket_directory(parent: &Path, index: usize) -> Option<std::path::PathBuf> {
+    let path = parent.join(index.to_string());
+    std::fs::create_dir_all(&path).ok()?;
+    Some(path)
+}

@@ -1,0 +1,16 @@
+//! The only loops: node monitors, the coordinator, one worker for each PgBouncer.
+//!
+//! Connects `core`, which decides, with `edge`, which acts. Makes no decision of its own: each task
+//! asks its state machine what to do, does it, and hands back what happened. Every wait has a
+//! deadline; a task that hangs delays no other.
+
+pub mod daemon;
+pub mod executor;
+pub mod links;
+pub mod planning;
+pub mod pooler;
+pub mod recorder;
+pub mod sockets;
+
+mod claim;
+mod nodes;

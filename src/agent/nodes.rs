@@ -1,0 +1,87 @@
+//! The task of one node: probes it when its monitor ([`crate::core::node`]) says so.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::config::{Monitoring, Node, NodeId};
+use crate::core::node::{Health, Monitor, Transition};
+use crate::edge::postgres::probe;
+
+/// What a probe changed.
+#[derive(Debug)]
+pub(super) struct Probed {
+    /// Which node.
+    pub(super) node: NodeId,
+    /// What is believed of it now.
+    pub(super) health: Health,
+}
+
+/// Watches a node until nobody listens any more.
+pub(super) async fn watch(node: Node, settings: Monitoring, probes: mpsc::Sender<Probed>) {
+    let mut monitor = Monitor::new(settings, Instant::now());
+    let mut session = None;
+    while !probes.is_closed() {
+        tokio::time::sleep_until(monitor.next_probe().into()).await;
+        let started = Instant::now();
+        let found = probe(&node.conninfo, &mut session).await;
+        tracing::trace!(node = node.node_name, ?found, "probe");
+        let transition = monitor.handle(found, started, Instant::now());
+        if let Some(transition) = &transition {
+            say(&node, monitor.health(), transition, settings);
+        }
+        let probed = Probed {
+            node: node.node_id,
+            health: monitor.health().clone(),
+        };
+        if probes.send(probed).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn say(node: &Node, health: &Health, transition: &Transition, settings: Monitoring) {
+    let (name, id) = (&node.node_name, node.node_id);
+    let of = settings.reconnect_attempts;
+    match (transition, health) {
+        (
+            Transition::CameUp {
+                was_down: false,
+                after: None,
+            },
+            _,
+        ) => {
+            tracing::info!("monitoring node {name:?} (ID: {id})");
+        }
+        (Transition::CameUp { after, .. }, _) => {
+            let seconds = after.unwrap_or_default().as_secs_f64();
+            tracing::info!("node {name:?} (ID: {id}) answers again after {seconds:.1} s");
+        }
+        (Transition::BecameSuspect, Health::Suspect { reason, .. }) => {
+            tracing::warn!(reason, "unable to connect to node {name:?} (ID: {id})");
+        }
+        (Transition::StillSuspect, Health::Suspect { attempt, reason }) => {
+            tracing::info!(
+                reason,
+                "checking state of node {id}, {attempt} of {of} attempts"
+            );
+        }
+        (Transition::WentDown, Health::Down { reason, fault, .. }) => {
+            tracing::warn!(reason, %fault, "unable to reconnect to node {id} after {of} attempts");
+        }
+        (Transition::BeganToRefuse, Health::Refusing { reason }) => {
+            tracing::warn!(
+                reason,
+                "node {name:?} (ID: {id}) is alive but refuses repoint; nothing is moved for that, \
+                 and nothing is moved there"
+            );
+        }
+        (
+            Transition::BecameSuspect
+            | Transition::StillSuspect
+            | Transition::WentDown
+            | Transition::BeganToRefuse,
+            _,
+        ) => {}
+    }
+}

@@ -1,0 +1,307 @@
+//! The task of one PgBouncer: does what its worker ([`crate::core::worker`]) says, and tells what
+//! came of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use backoff::backoff::Backoff as _;
+use tokio::sync::{mpsc, watch};
+
+use super::executor::Execution;
+use super::links::{LinkError, Links};
+use super::planning::Planner;
+use crate::config::{NodeId, PgBouncer};
+use crate::core::debt::Debt;
+use crate::core::outcome::{End, Outcome};
+use crate::core::plan::Decision;
+use crate::core::sequence::Owed;
+use crate::core::worker::{Assignment, Do, Status, Worker};
+
+/// The first wait after a failed connection; doubled up to [`CONNECT_WAIT_MAX`].
+const CONNECT_WAIT: Duration = Duration::from_millis(200);
+/// A host that is back is found within this time.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// `pg_postmaster_start_time()` of each node, as the monitors saw it last.
+pub type Identities = BTreeMap<NodeId, String>;
+
+/// What a worker's task needs.
+#[derive(Debug)]
+pub struct PoolerTask {
+    /// Which PgBouncer.
+    pub pgbouncer: PgBouncer,
+    /// Makes its plans.
+    pub planner: Planner,
+    /// A directory for its sockets alone.
+    pub sockets: PathBuf,
+    /// What is to be reached.
+    pub assignments: watch::Receiver<Assignment>,
+    /// How nodes are told apart.
+    pub identities: watch::Receiver<Identities>,
+    /// Whom to tell.
+    pub statuses: mpsc::Sender<(String, Status)>,
+}
+
+struct Running {
+    task: PoolerTask,
+    worker: Worker,
+    links: Option<Links>,
+    backoff: backoff::ExponentialBackoff,
+    /// Whether the log knows that it is away.
+    told_away: bool,
+    told: Status,
+}
+
+impl PoolerTask {
+    /// Runs until stopped by its assignment.
+    pub async fn run(self) {
+        let backoff = backoff::ExponentialBackoffBuilder::new()
+            .with_initial_interval(CONNECT_WAIT)
+            .with_max_interval(CONNECT_WAIT_MAX)
+            .with_multiplier(2.0)
+            .with_max_elapsed_time(None)
+            .build();
+        let mut worker = Worker::new(self.planner.routing().clone(), Instant::now());
+        worker.assign(self.assignments.borrow().clone(), Instant::now());
+        let mut running = Running {
+            task: self,
+            worker,
+            links: None,
+            backoff,
+            told_away: false,
+            told: Status::default(),
+        };
+        while running.step().await {
+            running.tell().await;
+        }
+        if let Some(links) = running.links.take() {
+            links.host.close().await;
+        }
+    }
+}
+
+impl Running {
+    /// One thing; `false`: ended.
+    async fn step(&mut self) -> bool {
+        match self.worker.next(Instant::now()) {
+            Do::Connect => self.connect().await,
+            Do::Look { file } => self.look(file).await,
+            Do::Redirect {
+                decision,
+                moves,
+                confirm,
+            } => {
+                self.redirect(decision, moves, confirm).await;
+            }
+            Do::Resolve { token, debt } => self.resolve(&token, &debt).await,
+            Do::Pay(owed) => self.pay(owed).await,
+            Do::Wait(until) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(until.into()) => {}
+                    () = self.reassigned() => {}
+                }
+            }
+            Do::End => return false,
+        }
+        if self.task.assignments.has_changed().unwrap_or(false) {
+            self.take_assignment();
+        }
+        true
+    }
+
+    async fn reassigned(&mut self) {
+        if self.task.assignments.changed().await.is_err() {
+            // The coordinator is gone: as if it had said to stop.
+            let stop = Assignment {
+                stopping: true,
+                ..Assignment::default()
+            };
+            self.worker.assign(stop, Instant::now());
+            return;
+        }
+        self.take_assignment();
+    }
+
+    fn take_assignment(&mut self) {
+        let assignment = self.task.assignments.borrow_and_update().clone();
+        self.worker.assign(assignment, Instant::now());
+    }
+
+    async fn connect(&mut self) {
+        // A connection that breaks while a session half exists must not leave the session behind.
+        if let Some(links) = self.links.take() {
+            links.host.close().await;
+        }
+        let open = Links::open(&self.task.pgbouncer, &self.task.sockets);
+        let opened = tokio::select! {
+            opened = open => opened,
+            () = stopping(self.task.assignments.clone()) => return self.take_assignment(),
+        };
+        match opened {
+            Ok(links) => {
+                self.links = Some(links);
+                self.worker.connected();
+            }
+            Err(error) => self.away(&error),
+        }
+    }
+
+    async fn look(&mut self, file: bool) {
+        let Some(links) = &self.links else { return };
+        let earlier = self
+            .worker
+            .observation()
+            .map(|observation| observation.file.clone());
+        let looked = links.look(earlier.filter(|_| !file)).await;
+        match looked {
+            Ok(observation) => {
+                if std::mem::take(&mut self.told_away) {
+                    tracing::info!(pgbouncer = self.name(), "PgBouncer is reached again");
+                }
+                self.backoff.reset();
+                self.worker.observed(observation, file, Instant::now());
+            }
+            Err(error) => self.away(&error),
+        }
+    }
+
+    async fn redirect(
+        &mut self,
+        decision: Decision,
+        moves: std::collections::BTreeSet<String>,
+        confirm: std::collections::BTreeSet<String>,
+    ) {
+        let (Some(links), Some(observation)) = (&self.links, self.worker.observation()) else {
+            return;
+        };
+        let version = links.consoles.iter().map(|console| console.version).min();
+        let plan = self
+            .task
+            .planner
+            .plan(&decision, &moves, confirm, observation, version);
+        let login_retry = observation
+            .processes
+            .first()
+            .map(|p| p.server_login_retry.clone());
+        let (outcome, owed) = match plan {
+            Ok(plan) => {
+                let identity = self.task.identities.borrow().get(&decision.active).cloned();
+                let login_retry = login_retry.unwrap_or_default();
+                let begun = Instant::now();
+                let bouncer = &self.task.pgbouncer;
+                Execution::new(plan, links, bouncer, identity, login_retry, begun)
+                    .run()
+                    .await
+            }
+            Err(error) => (not_planned(&decision, error.to_string()), None),
+        };
+        let foreign = self.worker.status().foreign.get(&decision.failed).cloned();
+        let outcome = with_foreign(outcome, decision.failed, foreign.unwrap_or_default());
+        if outcome.serves() {
+            tracing::info!(pgbouncer = self.name(), node = %decision.active, "{outcome}");
+        } else {
+            tracing::warn!(pgbouncer = self.name(), node = %decision.active, "{outcome}");
+        }
+        self.worker
+            .redirected(outcome, owed, random(), Instant::now());
+    }
+
+    async fn resolve(&mut self, token: &str, debt: &Debt) {
+        let Some(links) = &self.links else { return };
+        match links.pay(token, debt).await {
+            Ok(()) => {
+                let paused: Vec<&str> = debt.paused.iter().map(String::as_str).collect();
+                tracing::warn!(
+                    pgbouncer = self.name(),
+                    operation = token,
+                    databases = paused.join(","),
+                    "cleared up after an operation that did not end: its databases are resumed"
+                );
+                self.worker.resolved();
+            }
+            Err(error) => self.away(&error),
+        }
+    }
+
+    async fn pay(&mut self, owed: Owed) {
+        let Some(links) = &self.links else { return };
+        let debt = Debt {
+            server_login_retry: Some(owed.value),
+            ..Debt::default()
+        };
+        match links.pay(&owed.token, &debt).await {
+            Ok(()) => self.worker.paid(),
+            Err(error) => self.away(&error),
+        }
+    }
+
+    fn away(&mut self, error: &LinkError) {
+        let trouble = error.line();
+        let wait = self.backoff.next_backoff().unwrap_or(CONNECT_WAIT_MAX);
+        if std::mem::replace(&mut self.told_away, true) {
+            tracing::debug!(pgbouncer = self.name(), trouble, "PgBouncer is not reached");
+        } else {
+            tracing::warn!(
+                pgbouncer = self.name(),
+                trouble,
+                "PgBouncer is not reached; trying again until it is"
+            );
+        }
+        self.worker.disconnected(trouble, wait, Instant::now());
+    }
+
+    async fn tell(&mut self) {
+        if *self.worker.status() != self.told {
+            self.told = self.worker.status().clone();
+            let message = (self.name().to_owned(), self.told.clone());
+            // Nobody listens any more only when everything ends.
+            let _ = self.task.statuses.send(message).await;
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.task.pgbouncer.name
+    }
+}
+
+async fn stopping(mut assignments: watch::Receiver<Assignment>) {
+    let _ = assignments.wait_for(|assignment| assignment.stopping).await;
+}
+
+fn not_planned(decision: &Decision, reason: String) -> Outcome {
+    Outcome {
+        generation: decision.generation,
+        active: decision.active,
+        end: End::Failed {
+            reason,
+            restored: None,
+        },
+        warnings: Vec::new(),
+        left_paused: Vec::new(),
+        took: Duration::ZERO,
+        entries: BTreeMap::new(),
+    }
+}
+
+fn with_foreign(
+    mut outcome: Outcome,
+    failed: NodeId,
+    foreign: std::collections::BTreeSet<String>,
+) -> Outcome {
+    if !foreign.is_empty() {
+        let names: Vec<String> = foreign.iter().map(|name| format!("`{name}`")).collect();
+        outcome.warnings.push(format!(
+            "{} still point at node {failed}; repoint's configuration does not name them",
+            names.join(", ")
+        ));
+    }
+    outcome
+}
+
+/// 0 up to 1, to spread retries; nothing depends on its quality.
+fn random() -> f64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let hash = std::hash::RandomState::new().build_hasher().finish();
+    (hash >> 11) as f64 / (1_u64 << 53) as f64
+}

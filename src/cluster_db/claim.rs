@@ -1,0 +1,75 @@
+//! The claim: which of two agents acts.
+//!
+//! An advisory lock on the surviving node, held by a session. It frees itself when the session ends:
+//! at once when the holder dies, within seconds when its host vanishes, because the session tells the
+//! server to look (`tcp_keepalives_*`, and `tcp_user_timeout` from PostgreSQL 12 on). A hint that
+//! saves work, no fence: the order of generations is what keeps two agents apart.
+
+use std::time::Duration;
+
+use crate::conninfo::Conninfo;
+use crate::edge::postgres::{self, PostgresError, Session};
+
+/// "rept", so that it collides with nobody's own locks.
+const CLASS: i32 = 0x7265_7074;
+const OBJECT: i32 = 1;
+/// A healthy survivor answers in milliseconds.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// A session that can hold the claim.
+#[derive(Debug)]
+pub struct ClaimSession {
+    session: Session,
+}
+
+impl ClaimSession {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// [`PostgresError`].
+    pub async fn open(conninfo: &Conninfo) -> Result<Self, PostgresError> {
+        let session = postgres::connect(conninfo, LIMIT).await?;
+        let mut settings = String::from(
+            "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; \
+             SET tcp_keepalives_count = 3; SET statement_timeout = 0; \
+             SET application_name = 'repoint claim'",
+        );
+        let major = session.server_version.split(['.', ' ']).next();
+        if major
+            .and_then(|major| major.parse::<u32>().ok())
+            .is_some_and(|major| major >= 12)
+        {
+            settings.push_str("; SET tcp_user_timeout = 5000");
+        }
+        // A pooler or a firewall rule of the operator's may end idle sessions (PostgreSQL 14).
+        if major
+            .and_then(|major| major.parse::<u32>().ok())
+            .is_some_and(|major| major >= 14)
+        {
+            settings.push_str("; SET idle_session_timeout = 0");
+        }
+        session.simple(&settings, LIMIT).await?;
+        Ok(Self { session })
+    }
+
+    /// Takes the claim if it is free; does not wait for it.
+    ///
+    /// # Errors
+    /// [`PostgresError`].
+    pub async fn take(&self) -> Result<bool, PostgresError> {
+        let query = format!("SELECT pg_try_advisory_lock({CLASS}, {OBJECT}) AS granted");
+        let rows = self.session.simple(&query, LIMIT).await?;
+        Ok(rows
+            .first()
+            .and_then(|row| row.get("granted"))
+            .is_some_and(|granted| granted == "t"))
+    }
+
+    /// Whether the session, and with it the claim, is still there.
+    ///
+    /// # Errors
+    /// [`PostgresError`]: it is not.
+    pub async fn check(&self) -> Result<(), PostgresError> {
+        self.session.simple("SELECT 1", LIMIT).await.map(drop)
+    }
+}

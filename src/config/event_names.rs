@@ -1,0 +1,51 @@
+//! The event types that an operator may name in `event_notifications`.
+//!
+//! All of repmgr's are known, also those that never happen here, so that a list can be kept from a
+//! `repmgr.conf`. Which ones are emitted is `core::event::EventKind`.
+
+/// repmgr's event types, in the order of its documentation, and then ours.
+pub const EVENT_NAMES: [&str; 42] = [
+    "bdr_failover",
+    "bdr_reconnect",
+    "bdr_recovery",
+    "bdr_register",
+    "bdr_unregister",
+    "cluster_created",
+    "primary_register",
+    "primary_unregister",
+    "standby_clone",
+    "standby_register",
+    "standby_register_sync",
+    "standby_unregister",
+    "standby_promote",
+    "standby_follow",
+    "standby_switchover",
+    "witness_register",
+    "witness_unregister",
+    "node_rejoin",
+    "cluster_cleanup",
+    "repmgrd_start",
+    "repmgrd_shutdown",
+    "repmgrd_reload",
+    "repmgrd_config_reload",
+    "repmgrd_failover_promote",
+    "repmgrd_failover_follow",
+    "repmgrd_failover_abort",
+    "repmgrd_failover_aborted",
+    "repmgrd_standby_reconnect",
+    "repmgrd_promote_error",
+    "repmgrd_local_disconnect",
+    "repmgrd_local_reconnect",
+    "repmgrd_upstream_disconnect",
+    "repmgrd_upstream_reconnect",
+    "standby_disconnect_manual",
+    "standby_failure",
+    "standby_recovery",
+    "child_node_disconnect",
+    "child_node_reconnect",
+    "child_node_new_connect",
+    "child_nodes_disconnect_command",
+    // Ours.
+    "repoint_redirect",
+    "repoint_notification",
+];

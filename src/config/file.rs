@@ -1,0 +1,273 @@
+//! Reads `repoint.toml`: decides which texts are a [`Config`], and notes everything that is wrong.
+//!
+//! Pure: the caller reads the file, and whether templates and directories exist is checked by who
+//! uses them. The keys of the top level are here, those of `[[node]]` in `nodes`, those of
+//! `[[pgbouncer]]` in `pgbouncers`; types and places are taken care of by `reader`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::event_names::EVENT_NAMES;
+use super::problem::{Problems, quoted};
+use super::reader::{Report, Table, Value, all};
+use super::suggest::nearest;
+use super::{Config, Hook, Monitoring, NodeId, Replication};
+use crate::conninfo::Conninfo;
+
+mod databases;
+mod nodes;
+mod pgbouncers;
+mod ssh;
+#[cfg(test)]
+mod tests;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Below this a probe would begin before the last one can have ended.
+const MONITOR_INTERVAL_MIN: Duration = Duration::from_millis(10);
+const MONITOR_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+/// More tries than this would hide that a node is down.
+const RECONNECT_ATTEMPTS_MAX: u32 = 1000;
+const RECONNECT_ATTEMPTS_DEFAULT: u32 = 6;
+const RECONNECT_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+/// A shell alone needs some milliseconds to start.
+const HOOK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const HOOK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+/// `node_id` is an `integer` in `repmgr.nodes`.
+const NODE_ID_MAX: u32 = i32::MAX.unsigned_abs();
+/// Socket paths hold 107 bytes, and an SSH session's socket takes 52 of them below the directory.
+const RUNTIME_DIRECTORY_BYTES_MAX: usize = 55;
+/// PostgreSQL's limit for names.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Reads the text of a configuration file; `path` is only named in problems.
+///
+/// # Errors
+/// With everything that is wrong, by line; or with the first place that is not TOML.
+pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
+    let report = Report::new(path, text);
+    let config = match DeTable::parse(text) {
+        Ok(document) => {
+            let mut top = Table::root(&report, document.get_ref());
+            let config = config(&mut top);
+            top.finish();
+            config
+        }
+        Err(error) => {
+            let offset = error.span().map_or(0, |span| span.start);
+            // Only the message: the error's own text shows the line, which may hold a password.
+            report.add(offset, "", format!("not valid TOML: {}", error.message()));
+            None
+        }
+    };
+    report.finish(config)
+}
+
+/// Asks for every key, whatever is wrong with the others.
+fn config(top: &mut Table<'_>) -> Option<Config> {
+    let node_id = top.require("node_id", "node_id = 1");
+    let node_id = node_id.and_then(|value| Some((node_id_of(&value)?, value)));
+    let nodes = nodes::read(top, node_id.as_ref());
+    let monitoring = monitoring(top);
+    let replication = replication(top);
+    let hook = hook(top);
+    let state_directory = directory(top, "state_directory", "/var/lib/repoint");
+    let runtime_directory = runtime_directory(top);
+    let pgbouncers = pgbouncers::read(top);
+    Some(Config {
+        node_id: node_id?.0,
+        nodes: nodes?,
+        monitoring: monitoring?,
+        replication: replication?,
+        hook: hook?,
+        pgbouncers: pgbouncers?,
+        state_directory: state_directory?,
+        runtime_directory: runtime_directory?,
+    })
+}
+
+fn monitoring(top: &mut Table<'_>) -> Option<Monitoring> {
+    let interval = top.get("monitor_interval");
+    let interval_secs = top.get("monitor_interval_secs");
+    if let (Some(interval), Some(secs)) = (&interval, &interval_secs) {
+        let line = interval.line();
+        secs.problem(format!(
+            "the same option as `monitor_interval` on line {line}; keep one"
+        ));
+    }
+    let monitor_interval = [interval, interval_secs]
+        .into_iter()
+        .flatten()
+        .map(|value| value.duration(MONITOR_INTERVAL_MIN..=HOUR))
+        .reduce(|first, second| first.and(second))
+        .unwrap_or(Some(MONITOR_INTERVAL_DEFAULT));
+    let reconnect_attempts = top
+        .get("reconnect_attempts")
+        .map_or(Some(RECONNECT_ATTEMPTS_DEFAULT), |v| {
+            v.integer(0..=RECONNECT_ATTEMPTS_MAX)
+        });
+    let reconnect_interval = top
+        .get("reconnect_interval")
+        .map_or(Some(RECONNECT_INTERVAL_DEFAULT), |v| {
+            v.duration(Duration::ZERO..=HOUR)
+        });
+    Some(Monitoring {
+        monitor_interval: monitor_interval?,
+        reconnect_attempts: reconnect_attempts?,
+        reconnect_interval: reconnect_interval?,
+    })
+}
+
+/// The adapter, after the kind of replication, of which there is one.
+fn replication(top: &mut Table<'_>) -> Option<Option<Replication>> {
+    let kind = top.get("replication_type").map_or(Some("bdr"), |value| {
+        value.word(
+            &["bdr"],
+            "write \"bdr\", the only kind of replication that is supported",
+        )
+    });
+    let adapter = top.get("replication").map_or(Some(None), |value| {
+        let otherwise = "this version has the adapter \"pglogical\"; \
+                         leave the key out to have it found from the installed extensions";
+        value
+            .word(&["pglogical"], otherwise)
+            .map(|_| Some(Replication::Pglogical))
+    });
+    kind.and(adapter)
+}
+
+fn hook(top: &mut Table<'_>) -> Option<Hook> {
+    let command = top
+        .get("event_notification_command")
+        .map_or(Some(None), |v| command(&v));
+    let events = top
+        .get("event_notifications")
+        .map_or(Some(Vec::new()), |v| events(&v));
+    let timeout = top
+        .get("event_notification_timeout")
+        .map_or(Some(HOOK_TIMEOUT_DEFAULT), |v| {
+            v.duration(HOOK_TIMEOUT_MIN..=HOUR)
+        });
+    let pass_password = top
+        .get("event_notification_password")
+        .map_or(Some(true), |v| v.boolean());
+    Some(Hook {
+        command: command?,
+        events: events?,
+        timeout: timeout?,
+        pass_password: pass_password?,
+    })
+}
+
+fn command(value: &Value<'_>) -> Option<Option<String>> {
+    let command = value.string()?;
+    let message = if command.trim().is_empty() {
+        "empty; write a command, or leave the key out for no hook"
+    } else if command.contains('\0') {
+        "holds a NUL character, which no command can"
+    } else {
+        return Some(Some(command.to_owned()));
+    };
+    value.problem(message);
+    None
+}
+
+/// The filter, as an array or as repmgr writes it: with commas, where blanks do not matter.
+fn events(value: &Value<'_>) -> Option<Vec<String>> {
+    if value.raw().is_str() {
+        return events_of(value);
+    }
+    let lists = value.items("an array of event types, or a string with commas between them")?;
+    all(lists.iter().map(events_of)).map(|lists: Vec<Vec<String>>| lists.concat())
+}
+
+fn events_of(value: &Value<'_>) -> Option<Vec<String>> {
+    let text: String = value
+        .string()?
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .collect();
+    all(text
+        .split(',')
+        .filter(|event| !event.is_empty())
+        .map(|event| known_event(value, event)))
+}
+
+fn known_event(value: &Value<'_>, event: &str) -> Option<String> {
+    if EVENT_NAMES.contains(&event) {
+        return Some(event.to_owned());
+    }
+    let what_to_do = match nearest(event, &EVENT_NAMES) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "leave the key out for every event".to_owned(),
+    };
+    value.problem(format!("{} is no event type; {what_to_do}", quoted(event)));
+    None
+}
+
+fn runtime_directory(top: &mut Table<'_>) -> Option<PathBuf> {
+    let directory = directory(top, "runtime_directory", "/run/repoint")?;
+    let bytes = directory.as_os_str().len();
+    if bytes <= RUNTIME_DIRECTORY_BYTES_MAX {
+        return Some(directory);
+    }
+    top.get("runtime_directory")?.problem(format!(
+        "{bytes} bytes are too long, because paths of sockets are limited; \
+         use at most {RUNTIME_DIRECTORY_BYTES_MAX}"
+    ));
+    None
+}
+
+fn directory(top: &mut Table<'_>, name: &'static str, default: &str) -> Option<PathBuf> {
+    match top.get(name) {
+        None => Some(PathBuf::from(default)),
+        Some(value) => absolute(&value),
+    }
+}
+
+/// A path that does not depend on the working directory.
+fn absolute(value: &Value<'_>) -> Option<PathBuf> {
+    let text = value.string()?;
+    if text.chars().any(char::is_control) {
+        value.problem("a path must not hold control characters");
+    } else if !text.starts_with('/') {
+        value.problem(format!(
+            "{} is relative; write a path that begins with `/`",
+            quoted(text)
+        ));
+    } else {
+        return Some(PathBuf::from(text));
+    }
+    None
+}
+
+fn node_id_of(value: &Value<'_>) -> Option<NodeId> {
+    value.integer(1..=NODE_ID_MAX).map(NodeId)
+}
+
+/// A connection string; nothing of it is ever shown.
+fn conninfo_of(value: &Value<'_>) -> Option<Conninfo> {
+    match Conninfo::parse(value.string()?) {
+        Ok(conninfo) => Some(conninfo),
+        Err(error) => {
+            value.problem(format!("not a connection string of libpq: {error}"));
+            None
+        }
+    }
+}
+
+/// A keyword's value unless it is empty, which means the same as absent to libpq.
+fn keyword<'c>(conninfo: &'c Conninfo, name: &str) -> Option<&'c str> {
+    conninfo.get(name).filter(|value| !value.is_empty())
+}
+
+/// Host, address and port: what tells one server from another.
+fn server(conninfo: &Conninfo) -> [&str; 3] {
+    let get = |name| keyword(conninfo, name).unwrap_or_default();
+    [
+        get("host"),
+        get("hostaddr"),
+        keyword(conninfo, "port").unwrap_or("5432"),
+    ]
+}

@@ -1,0 +1,178 @@
+//! The configuration: what an operator wrote, checked as a whole before anything starts.
+//!
+//! [`Config`] is the validated form that the rest of the program believes; [`mod@file`] reads it
+//! from TOML and reports every problem of the file at once, with line and key. Nothing here
+//! connects anywhere; the conninfo strings are parsed but not resolved (see [`crate::conninfo`]).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::conninfo::Conninfo;
+
+pub mod duration;
+pub mod event_names;
+pub mod file;
+pub mod problem;
+mod reader;
+mod suggest;
+
+/// Everything that one agent needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The node of this host, one of [`Config::nodes`].
+    pub node_id: NodeId,
+    /// Both nodes, by id.
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// How nodes are watched.
+    pub monitoring: Monitoring,
+    /// Which replication adapter is meant; `None`: found from `pg_extension`.
+    pub replication: Option<Replication>,
+    /// The generic hook.
+    pub hook: Hook,
+    /// The PgBouncers, by name.
+    pub pgbouncers: BTreeMap<String, PgBouncer>,
+    /// Where state that must survive a restart lives.
+    pub state_directory: PathBuf,
+    /// Where the sockets of SSH sessions live; short, because socket paths have 107 bytes at most.
+    pub runtime_directory: PathBuf,
+}
+
+/// repmgr's `node_id`: 1 or greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u32);
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A PostgreSQL server of the pair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// repmgr's `node_id`.
+    pub node_id: NodeId,
+    /// repmgr's `node_name`: what replication calls the node. At most 63 bytes.
+    pub node_name: String,
+    /// How agents connect to it; PgBouncer gets host, port and dbname of it.
+    pub conninfo: Conninfo,
+}
+
+/// How often nodes are probed, and when one counts as down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Monitoring {
+    /// Time between two probes of a healthy node (repmgr's `monitor_interval_secs`).
+    pub monitor_interval: Duration,
+    /// Tries before a suspect node counts as down; 0: at once.
+    pub reconnect_attempts: u32,
+    /// Time between two of these tries.
+    pub reconnect_interval: Duration,
+}
+
+/// The replication that keeps both nodes alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replication {
+    /// pglogical 2, a subscription each way.
+    Pglogical,
+}
+
+/// repmgr's `event_notification_command` and its filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The command line, with `%` placeholders; `None`: no hook.
+    pub command: Option<String>,
+    /// Events that run the command; empty: every event.
+    pub events: Vec<String>,
+    /// When a command that has not ended is ended.
+    pub timeout: Duration,
+    /// Whether `%c` keeps a password that the conninfo holds.
+    pub pass_password: bool,
+}
+
+/// One running PgBouncer instance (or a `so_reuseport` set that shares one file).
+#[derive(Debug, Clone, PartialEq)]
+pub struct PgBouncer {
+    /// The operator's name for it.
+    pub name: String,
+    /// Where its file is.
+    pub host: Host,
+    /// Its admin consoles: one for each process.
+    pub consoles: Vec<Conninfo>,
+    /// The managed file, absolute.
+    pub file: PathBuf,
+    /// What the file is rendered from.
+    pub template: Template,
+    /// Whether `PAUSE` is used.
+    pub pause: bool,
+    /// Values for the template.
+    pub settings: BTreeMap<String, Setting>,
+    /// Its entries, by name.
+    pub databases: BTreeMap<String, Database>,
+}
+
+/// Where a PgBouncer's file is, and how commands get there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// This machine.
+    Local,
+    /// Another one, through OpenSSH.
+    Ssh {
+        /// What `ssh` is given: `host`, `user@host` or an alias; never begins with `-`.
+        destination: String,
+        /// The port, when it was given.
+        port: Option<u16>,
+        /// `ssh -F`, when it was given.
+        config: Option<PathBuf>,
+    },
+}
+
+/// What a managed file is rendered from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Template {
+    /// The built-in `[databases]` file for `%include`.
+    Databases,
+    /// The built-in whole `pgbouncer.ini`.
+    PgBouncerIni,
+    /// The operator's own.
+    File(PathBuf),
+}
+
+/// A value under `[pgbouncer.settings]`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Setting {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Text.
+    Text(String),
+}
+
+/// One entry under `[databases]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// The entry's name, `^[A-Za-z0-9_.-]+$` (`facts`: PgBouncer 1.18 takes no other).
+    pub name: String,
+    /// The database on the node; `None`: that of the node's conninfo.
+    pub dbname: Option<String>,
+    /// The user that every client is forced to become; `None`: its own.
+    pub user: Option<String>,
+    /// The user of the query through PgBouncer that proves where it lands.
+    pub probe_user: Option<String>,
+    /// Further keys of the entry.
+    pub options: BTreeMap<String, Setting>,
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            // PgBouncer reads 1 and 0 for a flag.
+            Self::Boolean(value) => write!(f, "{}", u8::from(*value)),
+            Self::Integer(value) => value.fmt(f),
+            Self::Text(value) => f.write_str(value),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Decisions only: no sockets, files, processes, environment, and no clock.
+//!
+//! Time comes in as an argument called `now`, randomness as a number; what is decided goes out as a
+//! value that can be printed. Whoever carries it out (`agent`, `cli`) makes no choices.
+
+pub mod cluster;
+pub mod debt;
+pub mod event;
+pub mod node;
+pub mod outcome;
+pub mod plan;
+pub mod pooler;
+pub mod retry;
+pub mod routing;
+pub mod sequence;
+pub mod worker;

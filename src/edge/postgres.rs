@@ -1,0 +1,459 @@
+//! PostgreSQL servers: connecting as libpq would, and asking whether one is alive.
+//!
+//! Everything is under one deadline for the whole attempt: a server that accepts and stays silent
+//! is as dead as one that refuses. `tokio-postgres` speaks the protocol; sockets and TLS are set up
+//! here, because its own reading of a connection string differs from libpq's (time-outs, `sslmode`).
+//! What a failure means for a node is `core::node`'s.
+
+use std::net::ToSocketAddrs as _;
+use std::path::Path;
+use std::time::Duration;
+
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
+use postgres_openssl::{MakeTlsConnector, TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+
+use super::chain;
+use super::libpq_files::complete;
+use crate::conninfo::{Address, Conninfo, SslMode};
+use crate::core::node::{Fault, Probe};
+
+/// How long one attempt may take when the connection string has no `connect_timeout`; repmgr's
+/// default too.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Debian's place of unix sockets, which libpq there uses when no host is given.
+const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
+
+/// Why a server was not reached or did not answer. No text of it holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// Nothing listens, or the connection was reset.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Nothing came within the time.
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    /// The network gives up: nothing says no, nothing gets there.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// The server answers, but says no: the SQLSTATE and its words.
+    #[error("{message} ({sqlstate})")]
+    Answered {
+        /// The five letters.
+        sqlstate: String,
+        /// The server's words.
+        message: String,
+    },
+    /// It cannot be tried as configured.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// An open session, and the server's version as it reports it at login.
+#[derive(Debug)]
+pub struct Session {
+    /// Send queries with this.
+    pub client: Client,
+    /// `server_version` of the login, such as `15.18` or `1.18.0/bouncer`.
+    pub server_version: String,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Ends the socket at once, whatever is still unanswered on it.
+        self.driver.abort();
+    }
+}
+
+impl Session {
+    /// Whether the connection is known to be closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs one command of the simple protocol and gives its rows, by column name; NULL is left out.
+    ///
+    /// # Errors
+    /// [`PostgresError`]; after [`PostgresError::Silent`] the session is useless, because answers
+    /// are queued behind the one that did not come.
+    pub async fn simple(&self, command: &str, limit: Duration) -> Result<Vec<Row>, PostgresError> {
+        let answer = timeout(limit, self.client.simple_query(command)).await;
+        let messages = answer
+            .map_err(|_| PostgresError::Silent(limit))?
+            .map_err(classify)?;
+        Ok(messages.iter().filter_map(row).collect())
+    }
+}
+
+/// A row of the simple protocol: text by column name.
+pub type Row = std::collections::BTreeMap<String, String>;
+
+fn row(message: &SimpleQueryMessage) -> Option<Row> {
+    let SimpleQueryMessage::Row(row) = message else {
+        return None;
+    };
+    let cell = |(index, column): (usize, &tokio_postgres::SimpleColumn)| {
+        row.get(index)
+            .map(|value| (column.name().to_owned(), value.to_owned()))
+    };
+    Some(row.columns().iter().enumerate().filter_map(cell).collect())
+}
+
+/// The time that one attempt may take: the connection string's own `connect_timeout`, or the default.
+#[must_use]
+pub fn attempt_limit(conninfo: &Conninfo) -> Duration {
+    conninfo
+        .connect_timeout()
+        .ok()
+        .flatten()
+        .unwrap_or(CONNECT_TIMEOUT)
+}
+
+/// Connects, trying each address of the connection string in turn, all within `limit`.
+///
+/// # Errors
+/// The error of the last address, or [`PostgresError::Silent`].
+pub async fn connect(conninfo: &Conninfo, limit: Duration) -> Result<Session, PostgresError> {
+    let conninfo = complete(conninfo).map_err(PostgresError::Unusable)?;
+    let attempt = async {
+        let addresses = conninfo
+            .addresses()
+            .map_err(|e| PostgresError::Unusable(chain(&e)))?;
+        let mut last = PostgresError::Unusable("no address".to_owned());
+        for address in &addresses {
+            match connect_to(&conninfo, address).await {
+                Ok(session) => return Ok(session),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    timeout(limit, attempt)
+        .await
+        .map_err(|_| PostgresError::Silent(limit))?
+}
+
+/// Connects through the unix socket `path`, whatever host the connection string names.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_unix(
+    conninfo: &Conninfo,
+    path: &Path,
+    limit: Duration,
+) -> Result<Session, PostgresError> {
+    let conninfo = complete(conninfo).map_err(PostgresError::Unusable)?;
+    let attempt = async {
+        let stream = UnixStream::connect(path)
+            .await
+            .map_err(|e| classify_io(&e))?;
+        start(stream, &conninfo, None, "").await
+    };
+    timeout(limit, attempt)
+        .await
+        .map_err(|_| PostgresError::Silent(limit))?
+}
+
+/// Asks a node for a sign of life: a new login unless `session` still works, and a trivial query.
+///
+/// The query is `pg_postmaster_start_time()`, which also tells the node from any other: a query
+/// through PgBouncer that gives the same microsecond has landed on it.
+pub async fn probe(conninfo: &Conninfo, session: &mut Option<Session>) -> Probe {
+    let limit = attempt_limit(conninfo);
+    let attempt = async {
+        if let Some(open) = session.as_ref().filter(|session| !session.is_closed())
+            && let Ok(identity) = identity(open, limit / 2).await
+        {
+            return Ok(identity);
+        }
+        // The old session may have been ended alone; only a new login tells of the node. It needs
+        // its part of the time, hence the half above.
+        *session = None;
+        let opened = connect(conninfo, limit).await?;
+        let identity = identity(&opened, limit).await?;
+        *session = Some(opened);
+        Ok(identity)
+    };
+    let answer = timeout(limit, attempt)
+        .await
+        .unwrap_or(Err(PostgresError::Silent(limit)));
+    match answer {
+        Ok(identity) => Probe::Healthy { identity },
+        Err(error) => {
+            *session = None;
+            judge(&error)
+        }
+    }
+}
+
+/// The query that tells nodes apart, the same for direct sessions and those through PgBouncer.
+///
+/// # Errors
+/// As [`Session::simple`].
+pub async fn identity(session: &Session, limit: Duration) -> Result<String, PostgresError> {
+    let query = "SELECT to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', \
+                 'YYYY-MM-DD HH24:MI:SS.US') AS started";
+    let rows = session.simple(query, limit).await?;
+    let started = rows
+        .into_iter()
+        .next()
+        .and_then(|mut row| row.remove("started"));
+    started.ok_or_else(|| PostgresError::Unusable("the server told no start time".to_owned()))
+}
+
+/// What a failed attempt says of the node.
+fn judge(error: &PostgresError) -> Probe {
+    let reason = error.to_string();
+    match error {
+        PostgresError::Refused(_) => Probe::Failed {
+            fault: Fault::Crash,
+            reason,
+        },
+        PostgresError::Silent(_) | PostgresError::Unreachable(_) => Probe::Failed {
+            fault: Fault::Blackhole,
+            reason,
+        },
+        // Starting up, shutting down, crashed: class 57P. Everything else is said by a live server
+        // that does not want *us*: wrong password, no database, too many connections. Sending its
+        // clients away for that would turn a mistake into an outage.
+        PostgresError::Answered { sqlstate, .. } if sqlstate.starts_with("57P") => Probe::Failed {
+            fault: Fault::Crash,
+            reason,
+        },
+        PostgresError::Answered { .. } | PostgresError::Unusable(_) => Probe::Refusing { reason },
+    }
+}
+
+async fn connect_to(conninfo: &Conninfo, address: &Address) -> Result<Session, PostgresError> {
+    let host = address
+        .hostaddr
+        .as_deref()
+        .or(address.host.as_deref())
+        .unwrap_or(SOCKET_DIRECTORY);
+    if host.starts_with('/') {
+        let path = Path::new(host).join(format!(".s.PGSQL.{}", address.port));
+        let stream = UnixStream::connect(path)
+            .await
+            .map_err(|e| classify_io(&e))?;
+        return start(stream, conninfo, None, "").await;
+    }
+    let name = address.host.as_deref().unwrap_or(host);
+    let mode = conninfo
+        .sslmode()
+        .map_err(|e| PostgresError::Unusable(chain(&e)))?;
+    let first = (mode != SslMode::Disable && mode != SslMode::Allow).then_some(mode);
+    let stream = tcp(conninfo, host, address.port).await?;
+    let error = match start(stream, conninfo, first, name).await {
+        Ok(session) => return Ok(session),
+        Err(error) => error,
+    };
+    // libpq: `prefer` tries again without TLS, `allow` with it, if that is what was refused.
+    let second = match mode {
+        SslMode::Prefer => None,
+        SslMode::Allow => Some(SslMode::Require),
+        SslMode::Disable | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+            return Err(error);
+        }
+    };
+    if matches!(error, PostgresError::Refused(_) | PostgresError::Silent(_)) {
+        return Err(error);
+    }
+    let stream = tcp(conninfo, host, address.port).await?;
+    start(stream, conninfo, second, name)
+        .await
+        .map_err(|_| error)
+}
+
+async fn tcp(conninfo: &Conninfo, host: &str, port: u16) -> Result<TcpStream, PostgresError> {
+    let stream = match host.parse::<std::net::IpAddr>() {
+        Ok(address) => TcpStream::connect((address, port)).await,
+        Err(_) => {
+            let name = host.to_owned();
+            // The resolver blocks, for as long as it likes; the caller's deadline goes on beside it.
+            let lookup = move || {
+                (name.as_str(), port)
+                    .to_socket_addrs()
+                    .map(|all| all.collect())
+            };
+            let found: std::io::Result<Vec<std::net::SocketAddr>> =
+                tokio::task::spawn_blocking(lookup)
+                    .await
+                    .unwrap_or_else(|e| Err(e.into()));
+            let found =
+                found.map_err(|e| PostgresError::Refused(format!("look up `{host}`: {e}")))?;
+            TcpStream::connect(found.as_slice()).await
+        }
+    };
+    let stream = stream.map_err(|error| classify_io(&error))?;
+    keep_alive(conninfo, &stream).map_err(|error| classify_io(&error))?;
+    Ok(stream)
+}
+
+/// A peer that vanishes without a word is noticed within seconds, not within the kernel's hours.
+fn keep_alive(conninfo: &Conninfo, stream: &TcpStream) -> std::io::Result<()> {
+    use rustix::net::sockopt;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(2))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(1))?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    let given = conninfo
+        .tcp_user_timeout()
+        .ok()
+        .flatten()
+        .unwrap_or(Duration::from_secs(5));
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(given.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
+}
+
+async fn start<S>(
+    stream: S,
+    conninfo: &Conninfo,
+    tls: Option<SslMode>,
+    server_name: &str,
+) -> Result<Session, PostgresError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug + 'static,
+{
+    let mut config = Config::new();
+    config.user(conninfo.get("user").unwrap_or_default());
+    config.dbname(conninfo.get("dbname").unwrap_or_default());
+    config.application_name(conninfo.get("application_name").unwrap_or("repoint"));
+    if let Some(password) = conninfo.get("password") {
+        config.password(password);
+    }
+    if let Some(options) = conninfo.get("options") {
+        config.options(options);
+    }
+    let Some(mode) = tls else {
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(classify)?;
+        let version = connection
+            .parameter("server_version")
+            .unwrap_or_default()
+            .to_owned();
+        return Ok(session(client, version, connection));
+    };
+    config.ssl_mode(match mode {
+        SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+        SslMode::Disable
+        | SslMode::Allow
+        | SslMode::Require
+        | SslMode::VerifyCa
+        | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
+    });
+    let unusable = |error: openssl::error::ErrorStack| PostgresError::Unusable(error.to_string());
+    let mut maker = connector(conninfo, mode).map_err(unusable)?;
+    let tls = <MakeTlsConnector as MakeTlsConnect<S>>::make_tls_connect(&mut maker, server_name)
+        .map_err(unusable)?;
+    let (client, connection) = config.connect_raw(stream, tls).await.map_err(classify)?;
+    let version = connection
+        .parameter("server_version")
+        .unwrap_or_default()
+        .to_owned();
+    Ok(session::<S, TlsStream<S>>(client, version, connection))
+}
+
+fn session<S, T>(
+    client: Client,
+    server_version: String,
+    connection: tokio_postgres::Connection<S, T>,
+) -> Session
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = chain(&error), "connection ended");
+        }
+    });
+    Session {
+        client,
+        server_version,
+        driver,
+    }
+}
+
+/// TLS with libpq's meanings: encryption alone up to `require`, the chain for `verify-ca` (and for
+/// `require` when a root certificate is named), the name too for `verify-full`.
+fn connector(
+    conninfo: &Conninfo,
+    mode: SslMode,
+) -> Result<MakeTlsConnector, openssl::error::ErrorStack> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    let root = conninfo.get("sslrootcert").filter(|root| *root != "system");
+    let verify = match mode {
+        SslMode::VerifyCa | SslMode::VerifyFull => true,
+        SslMode::Require => root.is_some(),
+        SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
+    };
+    if let Some(root) = root.filter(|_| verify) {
+        // A fresh store: the system's own authorities do not count when a root is named.
+        builder.set_cert_store(openssl::x509::store::X509StoreBuilder::new()?.build());
+        builder.set_ca_file(root)?;
+    }
+    builder.set_verify(if verify {
+        SslVerifyMode::PEER
+    } else {
+        SslVerifyMode::NONE
+    });
+    if let Some(certificate) = conninfo.get("sslcert") {
+        builder.set_certificate_chain_file(certificate)?;
+        if let Some(key) = conninfo.get("sslkey") {
+            builder.set_private_key_file(key, SslFiletype::PEM)?;
+        }
+    }
+    let mut maker = MakeTlsConnector::new(builder.build());
+    let name_counts = mode == SslMode::VerifyFull;
+    maker.set_callback(move |configuration, _| {
+        configuration.set_verify_hostname(name_counts);
+        Ok(())
+    });
+    Ok(maker)
+}
+
+fn classify(error: tokio_postgres::Error) -> PostgresError {
+    if let Some(answer) = error.as_db_error() {
+        return PostgresError::Answered {
+            sqlstate: answer.code().code().to_owned(),
+            message: format!("{}: {}", answer.severity(), answer.message()),
+        };
+    }
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return classify_io(io);
+        }
+        source = cause.source();
+    }
+    if error.is_closed() {
+        return PostgresError::Refused(chain(&error));
+    }
+    PostgresError::Unusable(chain(&error))
+}
+
+fn classify_io(error: &std::io::Error) -> PostgresError {
+    use std::io::ErrorKind;
+    let unreachable = [
+        ErrorKind::TimedOut,
+        ErrorKind::HostUnreachable,
+        ErrorKind::NetworkUnreachable,
+    ];
+    if unreachable.contains(&error.kind()) {
+        return PostgresError::Unreachable(error.to_string());
+    }
+    if matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::InvalidInput
+    ) {
+        return PostgresError::Unusable(error.to_string());
+    }
+    PostgresError::Refused(error.to_string())
+}
