@@ -167,7 +167,7 @@ impl Agent {
                 Action::Release => {
                     self.wanted.send_replace(Wanted::Nothing);
                 }
-                Action::Announce(decision) => self.announce(decision),
+                Action::Announce { decision, news } => self.announce(decision, news),
                 Action::StandBy { failed } => {
                     tracing::info!(
                         "the other agent is handling the failure of node {failed}; standing by"
@@ -198,22 +198,24 @@ impl Agent {
         });
     }
 
-    fn announce(&mut self, decision: Decision) {
+    fn announce(&mut self, decision: Decision, news: bool) {
         let name = |id: NodeId| {
-            self.config
-                .nodes
-                .get(&id)
-                .map(|node| node.node_name.clone())
+            let node = self.config.nodes.get(&id);
+            format!(
+                "{:?} (ID: {id})",
+                node.map(|node| node.node_name.as_str()).unwrap_or_default()
+            )
         };
-        tracing::warn!(
-            generation = %decision.generation,
-            fault = %decision.fault,
-            "failover decided: node {:?} (ID: {}) detected as failed; next available node is {:?} (ID: {})",
-            name(decision.failed).unwrap_or_default(),
-            decision.failed,
-            name(decision.active).unwrap_or_default(),
-            decision.active
-        );
+        let (failed, active) = (name(decision.failed), name(decision.active));
+        if news {
+            tracing::warn!(
+                generation = %decision.generation,
+                fault = %decision.fault,
+                "failover decided: node {failed} detected as failed; next available node is {active}"
+            );
+        } else {
+            tracing::info!("node {failed} is down; no PgBouncer points at it");
+        }
         self.record(Job::Failover(decision));
     }
 

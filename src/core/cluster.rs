@@ -49,7 +49,13 @@ pub enum Action {
     /// Give the claim back.
     Release,
     /// A failover was decided: tell everybody, record it.
-    Announce(Decision),
+    Announce {
+        /// Which.
+        decision: Decision,
+        /// Whether it is news: something points at the failed node, or may. Not so for the agent
+        /// that stood by and finds everything done.
+        news: bool,
+    },
     /// The other agent holds the claim: said once for each failure.
     StandBy {
         /// The node that failed.
@@ -106,6 +112,8 @@ struct Incident {
     /// The highest generation before it began: a higher one is another agent's decision about it.
     before: Generation,
     announced: bool,
+    /// Whether something pointed at the failed node, or may have, when the claim was granted.
+    news: bool,
     held_by_other: bool,
     told_stand_by: bool,
     phase: Phase,
@@ -247,6 +255,9 @@ impl Cluster {
             .is_some_and(|incident| self.is_down(incident.failed));
         let followed = self.followed();
         let decided = self.highest.next(self.node_id);
+        let failed = self.incident.as_ref().map(|incident| incident.failed);
+        let all_clear = failed.is_some_and(|failed| self.nothing_left_at(failed));
+        let news = self.poolers.is_empty() || !all_clear;
         let Some(incident) = self.incident.as_mut() else {
             return;
         };
@@ -256,7 +267,10 @@ impl Cluster {
         incident.held_by_other = *result == ClaimResult::Held;
         incident.phase = match granted && (still_down || followed) {
             true => {
-                self.highest = decided;
+                incident.news = news;
+                if news {
+                    self.highest = decided;
+                }
                 let (failed, fault) = (incident.failed, incident.fault);
                 let decision = Decision {
                     generation: decided,
@@ -358,6 +372,7 @@ impl Cluster {
                     fault,
                     before: self.highest,
                     announced: false,
+                    news: true,
                     held_by_other: false,
                     told_stand_by: false,
                     phase: Phase::Unclaimed { retry_at: now },
@@ -413,17 +428,21 @@ impl Cluster {
 
     fn follow_up(&mut self, decision: Decision, reported: bool) -> Option<Action> {
         let settled = |status: &Status| status.settled == Some(decision.generation);
-        let tried =
-            |status: &Status| settled(status) || !status.reached || status.outcome.is_some();
+        let failed = |status: &Status| status.outcome.as_ref().is_some_and(|o| !o.serves());
+        let tried = |status: &Status| settled(status) || !status.reached || failed(status);
         let complete = self.poolers.values().all(settled);
         let all_tried = self.poolers.values().all(tried);
         let incident = self.incident.as_mut()?;
         if !std::mem::replace(&mut incident.announced, true) {
-            return Some(Action::Announce(decision));
+            let news = incident.news;
+            return Some(Action::Announce { decision, news });
         }
         if complete {
-            let failed = incident.failed;
+            let (failed, news) = (incident.failed, incident.news);
             self.close_incident(failed);
+            if !news {
+                return None;
+            }
             return Some(Action::Report {
                 decision,
                 complete: true,
@@ -605,6 +624,35 @@ mod tests {
         }
     }
 
+    fn announce(decision: &Decision) -> Action {
+        let decision = decision.clone();
+        Action::Announce {
+            decision,
+            news: true,
+        }
+    }
+
+    #[test]
+    fn an_agent_that_finds_everything_done_records_it_and_says_no_more() {
+        let mut world = World::new();
+        world.down(NODE2);
+        world.actions();
+        world.claim(NODE1, ClaimResult::Held);
+        world.cluster.pooler("pgb1", serving(NODE1, 1));
+        world.cluster.pooler("pgb2", serving(NODE1, 1));
+        world.later(0.5);
+        assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+        let decided = decision(2, NODE1);
+        let quiet = Action::Announce {
+            decision: decided.clone(),
+            news: false,
+        };
+        assert_eq!(world.claim(NODE1, ClaimResult::Granted), [quiet]);
+        world.settle("pgb1", &decided);
+        world.settle("pgb2", &decided);
+        assert_eq!(world.actions(), [Action::Release]);
+    }
+
     #[test]
     fn a_node_that_goes_down_is_claimed_on_the_survivor_announced_and_reported_when_complete() {
         let mut world = World::new();
@@ -618,7 +666,7 @@ mod tests {
         let decided = decision(1, NODE1);
         assert_eq!(
             world.claim(NODE1, ClaimResult::Granted),
-            [Action::Announce(decided.clone())]
+            [announce(&decided)]
         );
         let assignment = world.cluster.assignment();
         assert!(assignment.may_act && assignment.insist);
@@ -642,7 +690,7 @@ mod tests {
         world.down(NODE2);
         world.actions();
         let announced = world.claim(NODE1, ClaimResult::Granted);
-        assert_eq!(announced, [Action::Announce(decision(42, NODE1))]);
+        assert_eq!(announced, [announce(&decision(42, NODE1))]);
     }
 
     #[test]
@@ -660,7 +708,7 @@ mod tests {
         assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
         assert_eq!(
             world.claim(NODE1, ClaimResult::Granted),
-            [Action::Announce(decision(1, NODE1))]
+            [announce(&decision(1, NODE1))]
         );
     }
 
@@ -684,7 +732,7 @@ mod tests {
         world.actions();
         let decided = decision(1, NODE1);
         let first = world.claim(NODE1, ClaimResult::Granted);
-        assert_eq!(first[0], Action::Announce(decided.clone()));
+        assert_eq!(first[0], announce(&decided));
         world.settle("pgb1", &decided);
         let report = Action::Report {
             decision: decided.clone(),
