@@ -286,7 +286,7 @@ async fn tcp(conninfo: &Conninfo, host: &str, port: u16) -> Result<TcpStream, Po
                     .await
                     .unwrap_or_else(|e| Err(e.into()));
             let found =
-                found.map_err(|e| PostgresError::Refused(format!("look up `{host}`: {e}")))?;
+                found.map_err(|e| PostgresError::Unreachable(format!("look up `{host}`: {e}")))?;
             TcpStream::connect(found.as_slice()).await
         }
     };
