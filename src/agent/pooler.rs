@@ -160,7 +160,15 @@ impl Running {
                     tracing::info!(pgbouncer = self.name(), "PgBouncer is reached again");
                 }
                 self.backoff.reset();
+                let astray = self.worker.status().astray.clone();
                 self.worker.observed(observation, file, Instant::now());
+                if !self.worker.status().astray.is_subset(&astray) {
+                    tracing::warn!(
+                        pgbouncer = self.name(),
+                        "{}; is the file taken in with %include, and was PgBouncer reloaded?",
+                        self.worker.status().serving()
+                    );
+                }
             }
             Err(error) => self.away(&error),
         }

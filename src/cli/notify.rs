@@ -102,7 +102,8 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
         insist: true,
         stopping: false,
     });
-    let settled = move |status: &Status| status.settled == Some(generation);
+    let settled =
+        move |status: &Status| status.settled == Some(generation) && status.astray.is_empty();
     let all = fleet
         .until(deadline - PAY_LIMIT.min(limit / 4), settled)
         .await;
@@ -112,9 +113,10 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
     fleet
         .until(deadline - PAY_LIMIT.min(limit / 4), |status| !status.owes)
         .await;
+    let there = fleet.known.values().all(|status| status.astray.is_empty());
     fleet.stop(deadline).await;
     drop(claim);
-    Ok(if all {
+    Ok(if all && there {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -285,6 +287,9 @@ async fn claim(config: &Config, active: NodeId) -> Option<ClaimSession> {
 }
 
 fn sentence(name: &str, status: &Status, generation: Generation) -> String {
+    if status.settled == Some(generation) && !status.astray.is_empty() {
+        return format!("{name}: NOT redirected: {}", status.serving());
+    }
     if status.settled == Some(generation) {
         return match &status.outcome {
             Some(outcome) => format!("{name}: {outcome}"),

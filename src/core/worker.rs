@@ -83,6 +83,8 @@ pub struct Status {
     pub reached: bool,
     /// The nodes that our entries point at.
     pub serves: BTreeSet<NodeId>,
+    /// Entries of ours that point at none of the nodes, or are not there.
+    pub astray: BTreeSet<String>,
     /// Entries of others that point at each node.
     pub foreign: BTreeMap<NodeId, BTreeSet<String>>,
     /// The generation of its file.
@@ -97,6 +99,24 @@ pub struct Status {
     pub trouble: Option<String>,
     /// Whether `server_login_retry` is still to be set again.
     pub owes: bool,
+}
+
+impl Status {
+    /// Where its entries point, for people.
+    #[must_use]
+    pub fn serving(&self) -> String {
+        let nodes: Vec<String> = self.serves.iter().map(NodeId::to_string).collect();
+        let astray: Vec<String> = self.astray.iter().map(|name| format!("`{name}`")).collect();
+        match (nodes.is_empty(), astray.is_empty()) {
+            (_, true) => format!("it serves node {} already", nodes.join(" and ")),
+            (false, false) => format!(
+                "it serves node {}, but {} is not there or points at no node",
+                nodes.join(" and "),
+                astray.join(", ")
+            ),
+            (true, false) => format!("{} is not there or points at no node", astray.join(", ")),
+        }
+    }
 }
 
 impl Default for Generation {
@@ -237,6 +257,8 @@ impl Worker {
         let routing = &self.routing;
         let nodes = |name: &String| observation.nodes_of(name, routing);
         self.status.serves = routing.names().flat_map(nodes).collect();
+        let astray = |name: &&String| nodes(name).is_empty();
+        self.status.astray = routing.names().filter(astray).cloned().collect();
         self.status.foreign = self
             .assignment
             .decision
@@ -300,11 +322,11 @@ impl Worker {
         if kept || (gone && !self.status.paused && !self.unconfirmed) {
             self.status.settled = Some(decision.generation);
             if self.status.outcome.is_none() {
-                let nodes: Vec<String> = self.status.serves.iter().map(NodeId::to_string).collect();
+                let end = End::Skipped(self.status.serving());
                 self.status.outcome = Some(Outcome {
                     generation: decision.generation,
                     active: decision.active,
-                    end: End::Skipped(format!("it serves node {} already", nodes.join(" and "))),
+                    end,
                     warnings: Vec::new(),
                     left_paused: Vec::new(),
                     took: Duration::ZERO,

@@ -313,7 +313,7 @@ fn entry(mut row: Row) -> Option<(String, EntryState)> {
 
 fn socket_path(conninfo: &Conninfo) -> Option<std::path::PathBuf> {
     let directory = conninfo.get("host").filter(|host| host.starts_with('/'))?;
-    let port = conninfo.get("port").unwrap_or("6432");
+    let port = conninfo.get("port").unwrap_or_default();
     Some(std::path::Path::new(directory).join(format!(".s.PGSQL.{port}")))
 }
 
@@ -322,5 +322,5 @@ fn place(conninfo: &Conninfo) -> String {
         .get("host")
         .or_else(|| conninfo.get("hostaddr"))
         .unwrap_or("localhost");
-    format!("`{host}`:{}", conninfo.get("port").unwrap_or("6432"))
+    format!("`{host}`:{}", conninfo.get("port").unwrap_or_default())
 }

@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket};
@@ -112,6 +113,8 @@ pub struct RemoteHost {
     name: String,
     file: PathBuf,
     link: Link,
+    /// A verb got no answer: nothing more is tried here, because each try would wait as long again.
+    lost: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -152,6 +155,7 @@ impl RemoteHost {
             name,
             file: file.to_owned(),
             link,
+            lost: AtomicBool::new(false),
         };
         opened.prove_that_commands_run().await?;
         Ok(opened)
@@ -159,6 +163,9 @@ impl RemoteHost {
 
     /// Whether the session is known to be gone. A session that has only just died still looks alive.
     pub async fn alive(&self) -> bool {
+        if self.lost.load(Ordering::Relaxed) {
+            return false;
+        }
         match &self.link {
             Link::Local => true,
             Link::Ssh { session, .. } => session.check().await.is_ok(),
@@ -331,11 +338,14 @@ impl RemoteHost {
         arguments: &[&str],
         input: &[u8],
     ) -> Result<Vec<u8>, RemoteError> {
-        let lost = |reason: String| RemoteError::Lost {
-            verb,
-            host: self.name.clone(),
-            reason,
+        let lost = |reason: String| {
+            self.lost.store(true, Ordering::Relaxed);
+            let host = self.name.clone();
+            RemoteError::Lost { verb, host, reason }
         };
+        if self.lost.load(Ordering::Relaxed) {
+            return Err(lost("the session is lost".to_owned()));
+        }
         let file = self.file.to_string_lossy();
         let mut words = vec!["-c", SCRIPT, "repoint", verb, file.as_ref()];
         words.extend_from_slice(arguments);

@@ -280,7 +280,9 @@ fn console(value: &Value<'_>) -> Option<Conninfo> {
         wrong.push("PgBouncer has no channel binding, so it cannot be required; remove it");
     }
     if wrong.is_empty() {
-        return Some(conninfo.with("dbname", ADMIN_DATABASE));
+        // PgBouncer's own default; libpq's is PostgreSQL's.
+        let port = get("port").unwrap_or("6432").to_owned();
+        return Some(conninfo.with("dbname", ADMIN_DATABASE).with("port", &port));
     }
     wrong.into_iter().for_each(|message| value.problem(message));
     None

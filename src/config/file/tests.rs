@@ -660,7 +660,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "\"host=10.0.0.21 port=6432 user=repoint\"",
-        "[\"host=a user=b\", \"host=a user=c port=5432\"]",
+        "[\"host=a user=b\", \"host=a user=c port=6432\"]",
         &[
             "16: pgbouncer[pgb1].console: the same console twice in one list; name each \
      process once",
