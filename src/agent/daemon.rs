@@ -180,6 +180,13 @@ impl Agent {
                     tracing::info!("node {node} answers again before anything was decided");
                 }
                 Action::Report { decision, complete } => self.report(decision, complete),
+                Action::Superseded { decision, by } => tracing::warn!(
+                    generation = %decision.generation,
+                    by = %by,
+                    "another agent decided later that traffic goes to node {}; standing back. Are the \
+                     nodes cut off from each other?",
+                    decision.failed
+                ),
                 Action::CheckRecovery { node, on } => {
                     let away = self.down_since.get(&node).map(Instant::elapsed);
                     self.record(Job::Recovery { node, on, away });

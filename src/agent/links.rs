@@ -139,6 +139,7 @@ pub fn file_state(inspection: &Inspection) -> FileState {
         generation: header
             .as_ref()
             .map_or(Generation::NONE, |(header, _)| header.generation),
+        active: header.as_ref().map(|(header, _)| header.active),
         hash: inspection.hash.clone(),
         untouched: header.map(|(_, untouched)| untouched),
         operation,

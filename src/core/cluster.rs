@@ -78,6 +78,13 @@ pub enum Action {
         /// Whether every PgBouncer serves the node.
         complete: bool,
     },
+    /// Another agent decided later, and otherwise: this one stands back.
+    Superseded {
+        /// What this agent had decided.
+        decision: Decision,
+        /// What it found.
+        by: Generation,
+    },
     /// Look whether replication with a returned node runs again.
     CheckRecovery {
         /// The node that was down.
@@ -92,6 +99,8 @@ struct NodeState {
     health: Health,
     /// Its failure was dealt with.
     handled: bool,
+    /// Another agent decided later that traffic goes there: until it answers again, not our affair.
+    stood_back: bool,
     told_no_candidate: bool,
     /// Not marked active: it was down, or its row says so.
     inactive: bool,
@@ -143,6 +152,7 @@ impl Cluster {
         let unknown = NodeState {
             health: Health::Unknown,
             handled: false,
+            stood_back: false,
             told_no_candidate: false,
             inactive: false,
             check_at: None,
@@ -209,6 +219,7 @@ impl Cluster {
             Health::Down { .. } => state.inactive = true,
             Health::Up { .. } | Health::Refusing { .. } if was_down => {
                 state.handled = false;
+                state.stood_back = false;
                 state.told_no_candidate = false;
             }
             Health::Unknown
@@ -363,7 +374,7 @@ impl Cluster {
             let Some(state) = self.nodes.get(&node) else {
                 continue;
             };
-            if state.handled && !self.serves_again(node) {
+            if state.stood_back || (state.handled && !self.serves_again(node)) {
                 continue;
             }
             if self.candidate(node).is_some() {
@@ -426,7 +437,37 @@ impl Cluster {
         Some(Action::Claim { on })
     }
 
-    fn follow_up(&mut self, decision: Decision, reported: bool) -> Option<Action> {
+    /// A later decision in a file: about the failed node again, or by an agent that went the same
+    /// way and did not finish, whose number has to be topped.
+    fn superseded(&mut self, decision: &mut Decision) -> Option<Action> {
+        let later = |status: &&Status| {
+            let unmoved = status.reached && status.serves.contains(&decision.failed);
+            unmoved && status.generation > decision.generation
+        };
+        let status = self.poolers.values().find(later)?;
+        if status.file_active == Some(decision.failed) {
+            let (by, failed) = (status.generation, decision.failed);
+            self.close_incident(failed);
+            self.nodes.get_mut(&failed)?.stood_back = true;
+            return Some(Action::Superseded {
+                decision: decision.clone(),
+                by,
+            });
+        }
+        self.highest = self.highest.next(self.node_id);
+        decision.generation = self.highest;
+        let phase = Phase::Acting {
+            decision: decision.clone(),
+            reported: false,
+        };
+        self.incident.as_mut()?.phase = phase;
+        None
+    }
+
+    fn follow_up(&mut self, mut decision: Decision, reported: bool) -> Option<Action> {
+        if let Some(action) = self.superseded(&mut decision) {
+            return Some(action);
+        }
         let settled = |status: &Status| status.settled == Some(decision.generation);
         let failed = |status: &Status| status.outcome.as_ref().is_some_and(|o| !o.serves());
         let tried = |status: &Status| settled(status) || !status.reached || failed(status);
@@ -790,6 +831,45 @@ mod tests {
         // Behind a partition the other agent sent it back, with a greater number.
         world.cluster.pooler("pgb2", serving(NODE2, 2));
         assert_eq!(world.actions(), []);
+    }
+
+    #[test]
+    fn a_later_decision_the_other_way_makes_the_agent_stand_back() {
+        let mut world = World::new();
+        world.down(NODE2);
+        world.actions();
+        world.claim(NODE1, ClaimResult::Granted);
+        let mut status = serving(NODE2, 5);
+        status.file_active = Some(NODE2);
+        world.cluster.pooler("pgb2", status);
+        let by = Generation {
+            number: 5,
+            node_id: NODE1,
+        };
+        let superseded = Action::Superseded {
+            decision: decision(1, NODE1),
+            by,
+        };
+        assert_eq!(world.actions(), [superseded, Action::Release]);
+        world.later(60.0);
+        assert_eq!(world.actions(), []);
+    }
+
+    #[test]
+    fn a_later_decision_the_same_way_that_was_left_unfinished_is_topped() {
+        let mut world = World::new();
+        world.down(NODE2);
+        world.actions();
+        world.claim(NODE1, ClaimResult::Granted);
+        // Renamed, and then its writer died before RELOAD.
+        let mut status = serving(NODE2, 5);
+        status.file_active = Some(NODE1);
+        world.cluster.pooler("pgb2", status);
+        assert_eq!(world.actions(), []);
+        assert_eq!(
+            world.cluster.assignment().decision,
+            Some(decision(6, NODE1))
+        );
     }
 
     #[test]

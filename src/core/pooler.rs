@@ -73,6 +73,8 @@ pub struct ProcessState {
 pub struct FileState {
     /// The generation in the header; [`Generation::NONE`] without one.
     pub generation: Generation,
+    /// The node that the header names; `None` without one.
+    pub active: Option<NodeId>,
     /// SHA-256 of the file, or `absent`.
     pub hash: String,
     /// Whether the file's body is the one that its header was written for; `None` without a header.
