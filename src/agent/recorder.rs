@@ -181,10 +181,8 @@ impl Recorder {
         let timestamp = match recorded {
             Ok(Some(timestamp)) => timestamp,
             Ok(None) => {
-                tracing::info!(
-                    "node {} is marked inactive already; no second event",
-                    failed.node_id
-                );
+                let node = failed.node_id.0;
+                tracing::debug!(node, "marked inactive already; no second event");
                 return;
             }
             Err(error) => {
@@ -237,11 +235,9 @@ impl Recorder {
         let recorded =
             repmgr_tables::record_recovery(&on_stayed, node.node_id, on, &details).await?;
         repmgr_tables::mark_active(&on_node, node.node_id).await?;
+        tracing::info!("{details}; replication runs both ways again");
         if let Some(timestamp) = recorded {
-            tracing::info!(
-                event = "bdr_recovery",
-                "{details}; replication runs both ways again"
-            );
+            tracing::info!(event = "bdr_recovery", "event recorded");
             let event = Event {
                 kind: EventKind::BdrRecovery,
                 node_id: on,
