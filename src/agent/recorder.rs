@@ -4,7 +4,6 @@
 //! that hangs delays neither monitoring nor redirects. What rows mean is `cluster_db`'s, what the
 //! hook gets is [`crate::core::event`]'s.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +76,6 @@ struct Recorder {
     config: Arc<Config>,
     told: mpsc::Sender<Told>,
     hooks: mpsc::Sender<(Event, NodeId)>,
-    made_tables: BTreeMap<NodeId, bool>,
 }
 
 /// Works until there are no more jobs.
@@ -89,11 +87,10 @@ pub async fn record(
 ) {
     let (hooks, queue) = mpsc::channel(HOOK_QUEUE);
     let hook_task = tokio::spawn(run_hooks(Arc::clone(&config), queue, again));
-    let mut recorder = Recorder {
+    let recorder = Recorder {
         config,
         told,
         hooks,
-        made_tables: BTreeMap::new(),
     };
     while let Some(job) = jobs.recv().await {
         recorder.work(job).await;
@@ -103,7 +100,7 @@ pub async fn record(
 }
 
 impl Recorder {
-    async fn work(&mut self, job: Job) {
+    async fn work(&self, job: Job) {
         match job {
             Job::Prepare(node) => self.prepare(node).await,
             Job::Failover(decision) => self.failover(&decision).await,
@@ -135,18 +132,22 @@ impl Recorder {
         }
     }
 
-    async fn prepare(&mut self, node: NodeId) {
+    async fn prepare(&self, node: NodeId) {
         let Some(node) = self.config.nodes.get(&node).cloned() else {
             return;
         };
         let name = &node.node_name;
-        let prepared = async {
-            let session = connect(&node.conninfo, CONNECT_LIMIT).await?;
-            repmgr_tables::prepare(&session, &self.config.nodes).await
-        };
-        match prepared.await {
+        let mut prepared = self.prepare_once(&node).await;
+        for _ in 1..TRIES {
+            if prepared.is_ok() {
+                break;
+            }
+            tokio::time::sleep(TRY_INTERVAL).await;
+            prepared = self.prepare_once(&node).await;
+        }
+        match prepared {
             Ok((made, inactive)) => {
-                if made && self.made_tables.insert(node.node_id, true).is_none() {
+                if made {
                     tracing::info!(
                         node = name,
                         "made the tables repmgr.nodes and repmgr.events"
@@ -162,6 +163,11 @@ impl Recorder {
                 );
             }
         }
+    }
+
+    async fn prepare_once(&self, node: &Node) -> Result<(bool, Vec<NodeId>), PostgresError> {
+        let session = connect(&node.conninfo, CONNECT_LIMIT).await?;
+        repmgr_tables::prepare(&session, &self.config.nodes).await
     }
 
     async fn failover(&self, decision: &Decision) {

@@ -12,8 +12,10 @@ use crate::config::{Node, NodeId};
 use crate::edge::postgres::{PostgresError, Session};
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// "rept", 2: while the tables are being made.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(1919250548, 2)";
+/// "rept", 2: held by the session while the tables are being made, so that two agents that start
+/// together do not both make them.
+const LOCK: &str = "SELECT pg_advisory_lock(1919250548, 2)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(1919250548, 2)";
 
 /// Makes the tables if they are absent, adds rows for nodes that have none, and gives the nodes that
 /// are marked inactive. `true`: the tables were made.
@@ -28,15 +30,15 @@ pub async fn prepare(
     session
         .simple("SET synchronous_commit TO 'local'", LIMIT)
         .await?;
+    session.simple(LOCK, LIMIT).await?;
     let made = !tables_exist(session).await?;
     if made {
         // One message is one transaction.
-        session.simple(&create_sql(), LIMIT).await?;
+        session.simple(CREATE, LIMIT).await?;
     }
     let rows: Vec<String> = nodes.values().map(add_row_sql).collect();
-    session
-        .simple(&format!("{LOCK}; {}", rows.join("; ")), LIMIT)
-        .await?;
+    session.simple(&rows.join("; "), LIMIT).await?;
+    session.simple(UNLOCK, LIMIT).await?;
     let query = "SELECT node_id FROM repmgr.nodes WHERE NOT active";
     let inactive = session.simple(query, LIMIT).await?;
     let ids = inactive
@@ -143,29 +145,25 @@ async fn tables_exist(session: &Session) -> Result<bool, PostgresError> {
         .is_some_and(|found| found == "2"))
 }
 
-fn create_sql() -> String {
-    format!(
-        "{LOCK}; CREATE SCHEMA IF NOT EXISTS repmgr; \
-         CREATE TABLE IF NOT EXISTS repmgr.nodes (\
-         node_id integer PRIMARY KEY, \
-         upstream_node_id integer NULL REFERENCES repmgr.nodes (node_id) DEFERRABLE, \
-         active boolean NOT NULL DEFAULT true, \
-         node_name text NOT NULL, \
-         type text NOT NULL CHECK (type IN ('primary', 'standby', 'witness', 'bdr')), \
-         location text NOT NULL DEFAULT 'default', \
-         priority integer NOT NULL DEFAULT 100, \
-         conninfo text NOT NULL, \
-         repluser varchar(63) NOT NULL, \
-         slot_name text NULL, \
-         config_file text NOT NULL); \
-         CREATE TABLE IF NOT EXISTS repmgr.events (\
-         node_id integer NOT NULL, \
-         event text NOT NULL, \
-         successful boolean NOT NULL DEFAULT true, \
-         event_timestamp timestamptz NOT NULL DEFAULT current_timestamp, \
-         details text NULL)"
-    )
-}
+const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS repmgr; \
+     CREATE TABLE IF NOT EXISTS repmgr.nodes (\
+     node_id integer PRIMARY KEY, \
+     upstream_node_id integer NULL REFERENCES repmgr.nodes (node_id) DEFERRABLE, \
+     active boolean NOT NULL DEFAULT true, \
+     node_name text NOT NULL, \
+     type text NOT NULL CHECK (type IN ('primary', 'standby', 'witness', 'bdr')), \
+     location text NOT NULL DEFAULT 'default', \
+     priority integer NOT NULL DEFAULT 100, \
+     conninfo text NOT NULL, \
+     repluser varchar(63) NOT NULL, \
+     slot_name text NULL, \
+     config_file text NOT NULL); \
+     CREATE TABLE IF NOT EXISTS repmgr.events (\
+     node_id integer NOT NULL, \
+     event text NOT NULL, \
+     successful boolean NOT NULL DEFAULT true, \
+     event_timestamp timestamptz NOT NULL DEFAULT current_timestamp, \
+     details text NULL)";
 
 /// A row as repmgr registers one in BDR mode; a row that is there stays as it is.
 fn add_row_sql(node: &Node) -> String {
