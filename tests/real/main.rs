@@ -3,4 +3,12 @@
 #[path = "../fixture/mod.rs"]
 mod fixture;
 
+mod scene;
+
+mod already_there;
+mod blackhole;
+mod crash;
+mod documented_conninfo;
 mod fixture_itself;
+mod recovery;
+mod short_outage;

@@ -1,0 +1,55 @@
+//! A node dies: its connections are refused.
+
+use crate::fixture::{Cluster, Settings, Writer, wait_until};
+use crate::scene::{
+    DEADLINE, FIRST_COMMIT, assert_file_leads_to, events, first_commits, is_active, start_daemon,
+    wait_for_decision, wait_for_events,
+};
+
+#[test]
+fn clients_commit_on_the_other_node_within_a_second_of_the_decision() {
+    let cluster = Cluster::builder().poolers(2).start();
+    let (node1, node2) = (cluster.node1(), cluster.node2());
+    let daemons = [1, 2].map(|id| start_daemon(&cluster, id, &Settings::default()));
+    let writer = Writer::start(&cluster, 2);
+    wait_until(DEADLINE, "commits on node2", || {
+        (1..=2).all(|number| {
+            let acks = writer.so_far().acknowledged;
+            acks.iter().filter(|ack| ack.pooler == number).count() > 20
+        })
+    });
+    for pooler in cluster.poolers() {
+        assert_eq!(pooler.config("server_login_retry"), "15");
+    }
+
+    node2.kill9();
+    let decided = wait_for_decision(&daemons);
+    let commits = || first_commits(&writer.so_far(), node1, decided);
+    wait_until(DEADLINE, "commits on node1", || commits().len() == 2);
+    let commits = commits();
+    assert!(commits.iter().all(|t| *t <= FIRST_COMMIT), "{commits:?}");
+
+    let redirects = wait_for_events(node1, "repoint_redirect", 1);
+    assert_eq!(redirects[0]["successful"], "t", "{redirects:?}");
+    for pooler in cluster.poolers() {
+        assert_eq!(pooler.served_port("app"), node1.port());
+        assert!(!pooler.paused("app"));
+        assert_file_leads_to(pooler, node1);
+    }
+    assert!(!is_active(node1, 2));
+    assert!(is_active(node1, 1));
+
+    // The other agent comes to the same end by itself, and has nothing to add.
+    let said = || daemons.iter().map(|d| d.log()).collect::<String>();
+    wait_until(DEADLINE, "the second agent", || {
+        said().contains("no second event") || said().contains("standing by")
+    });
+    let failovers = events(node1, "bdr_failover");
+    assert_eq!(failovers.len(), 1, "{failovers:?}");
+    assert_eq!(failovers[0]["node_id"], "2");
+    assert_eq!(failovers[0]["successful"], "t");
+    assert_eq!(
+        failovers[0]["details"],
+        "node \"node2\" (ID: 2) detected as failed; next available node is \"node1\" (ID: 1)"
+    );
+}
