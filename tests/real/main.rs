@@ -7,8 +7,11 @@ mod scene;
 
 mod already_there;
 mod blackhole;
+mod console_socket;
 mod crash;
 mod documented_conninfo;
 mod fixture_itself;
+mod login_retry;
+mod proxy_jump;
 mod recovery;
 mod short_outage;

@@ -1,0 +1,40 @@
+//! `server_login_retry` is lowered for a redirect, and set again afterwards.
+
+use std::time::{Duration, SystemTime};
+
+use crate::fixture::{Cluster, Settings, wait_until};
+use crate::scene::{
+    DEADLINE, assert_new_clients_commit, assert_serves, start_daemon, wait_for_decision,
+};
+
+#[test]
+fn an_operators_value_is_back_when_its_own_length_has_passed() {
+    let lines = "server_login_retry = 2";
+    let cluster = Cluster::builder().poolers(1).pooler_lines(lines).start();
+    let (pooler, node1) = (cluster.pooler(1), cluster.node1());
+    let value = || pooler.config("server_login_retry");
+    let conf = pooler.file().with_file_name("");
+    let operation = conf.join(".databases.ini.repoint-operation");
+    assert_eq!(value(), "2");
+    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+
+    cluster.node2().kill9();
+    let decided = wait_for_decision(&daemons);
+    assert_new_clients_commit(&[pooler], node1, decided);
+    assert_eq!(value(), "0.02");
+    assert!(operation.exists(), "what is owed is on record");
+
+    // No pool may be left that failed before the redirect and has not tried since.
+    wait_until(DEADLINE, "its own value", || value() == "2");
+    let took = SystemTime::now().duration_since(decided).expect("later");
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    wait_until(DEADLINE, "a settled operation", || !operation.exists());
+    let left: Vec<_> = std::fs::read_dir(conf)
+        .expect("the directory can be read")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.contains("repoint-staged") || name.contains("repoint-operation"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+    assert_serves(pooler, node1);
+}
