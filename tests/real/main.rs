@@ -7,6 +7,7 @@ mod scene;
 
 mod already_there;
 mod blackhole;
+mod both_down;
 mod console_socket;
 mod crash;
 mod documented_conninfo;
@@ -14,4 +15,5 @@ mod fixture_itself;
 mod login_retry;
 mod proxy_jump;
 mod recovery;
+mod restored_file;
 mod short_outage;
