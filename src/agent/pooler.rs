@@ -16,7 +16,7 @@ use crate::core::debt::Debt;
 use crate::core::outcome::{End, Outcome};
 use crate::core::plan::Decision;
 use crate::core::sequence::Owed;
-use crate::core::worker::{Assignment, Do, Status, Worker};
+use crate::core::worker::{Assignment, Do, Status, Worker, note_foreign};
 
 /// The first wait after a failed connection; doubled up to [`CONNECT_WAIT_MAX`].
 const CONNECT_WAIT: Duration = Duration::from_millis(200);
@@ -192,7 +192,8 @@ impl Running {
             .processes
             .first()
             .map(|p| p.server_login_retry.clone());
-        let (outcome, owed) = match plan {
+        let note = note_foreign(observation, self.worker.routing(), decision.failed);
+        let (mut outcome, owed) = match plan {
             Ok(plan) => {
                 let identity = self.task.identities.borrow().get(&decision.active).cloned();
                 let login_retry = login_retry.unwrap_or_default();
@@ -204,8 +205,7 @@ impl Running {
             }
             Err(error) => (not_planned(&decision, error.to_string()), None),
         };
-        let foreign = self.worker.status().foreign.get(&decision.failed).cloned();
-        let outcome = with_foreign(outcome, decision.failed, foreign.unwrap_or_default());
+        outcome.warnings.extend(note);
         if outcome.serves() {
             tracing::info!(pgbouncer = self.name(), node = %decision.active, "{outcome}");
         } else {
@@ -290,21 +290,6 @@ fn not_planned(decision: &Decision, reason: String) -> Outcome {
         took: Duration::ZERO,
         entries: BTreeMap::new(),
     }
-}
-
-fn with_foreign(
-    mut outcome: Outcome,
-    failed: NodeId,
-    foreign: std::collections::BTreeSet<String>,
-) -> Outcome {
-    if !foreign.is_empty() {
-        let names: Vec<String> = foreign.iter().map(|name| format!("`{name}`")).collect();
-        outcome.warnings.push(format!(
-            "{} still point at node {failed}; repoint's configuration does not name them",
-            names.join(", ")
-        ));
-    }
-    outcome
 }
 
 /// 0 up to 1, to spread retries; nothing depends on its quality.

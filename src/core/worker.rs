@@ -85,8 +85,6 @@ pub struct Status {
     pub serves: BTreeSet<NodeId>,
     /// Entries of ours that point at none of the nodes, or are not there.
     pub astray: BTreeSet<String>,
-    /// Entries of others that point at each node.
-    pub foreign: BTreeMap<NodeId, BTreeSet<String>>,
     /// The generation of its file.
     pub generation: Generation,
     /// The node that its file was written for.
@@ -277,17 +275,6 @@ impl Worker {
         self.status.serves = routing.names().flat_map(nodes).collect();
         let astray = |name: &&String| nodes(name).is_empty();
         self.status.astray = routing.names().filter(astray).cloned().collect();
-        self.status.foreign = self
-            .assignment
-            .decision
-            .iter()
-            .map(|decision| {
-                (
-                    decision.failed,
-                    observation.foreign_at(decision.failed, routing),
-                )
-            })
-            .collect();
         self.status.paused = !left_paused(&observation, routing).is_empty();
         self.status.generation = observation.file.generation;
         self.status.file_active = observation.file.active;
@@ -341,12 +328,15 @@ impl Worker {
         if kept || (gone && !self.status.paused && !self.unconfirmed) {
             self.status.settled = Some(decision.generation);
             if self.status.outcome.is_none() {
+                let observation = self.observation.iter();
+                let notes =
+                    observation.filter_map(|o| note_foreign(o, &self.routing, decision.failed));
                 let end = End::Skipped(self.status.serving());
                 self.status.outcome = Some(Outcome {
                     generation: decision.generation,
                     active: decision.active,
                     end,
-                    warnings: Vec::new(),
+                    warnings: notes.collect(),
                     left_paused: Vec::new(),
                     took: Duration::ZERO,
                     entries: BTreeMap::new(),
@@ -443,6 +433,23 @@ impl Worker {
         }
         Do::Wait(until)
     }
+}
+
+/// What to tell of entries that still point at the failed node and are not ours to move.
+#[must_use]
+pub fn note_foreign(
+    observation: &Observation,
+    routing: &Routing,
+    failed: NodeId,
+) -> Option<String> {
+    let foreign = observation.foreign_at(failed, routing);
+    let names: Vec<String> = foreign.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} still point at node {failed}; repoint's configuration does not name them",
+            names.join(", ")
+        )
+    })
 }
 
 /// Entries that are paused and that an operation on record has paused; the others are an operator's.

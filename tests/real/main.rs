@@ -12,6 +12,7 @@ mod console_socket;
 mod crash;
 mod documented_conninfo;
 mod fixture_itself;
+mod foreign_entries;
 mod login_retry;
 mod proxy_jump;
 mod recovery;
