@@ -235,7 +235,7 @@ impl Agent {
             .map(|(name, status)| match (&status.outcome, &status.trouble) {
                 (_, Some(trouble)) => format!("{name}: not reached ({trouble})"),
                 (Some(outcome), None) => format!("{name}: {outcome}"),
-                (None, None) => format!("{name}: nothing to do"),
+                (None, None) => format!("{name}: not reached yet"),
             })
             .collect();
         let details = format!(

@@ -18,3 +18,4 @@ mod proxy_jump;
 mod recovery;
 mod restored_file;
 mod short_outage;
+mod unreachable_pooler;
