@@ -441,8 +441,8 @@ impl Cluster {
     /// way and did not finish, whose number has to be topped.
     fn superseded(&mut self, decision: &mut Decision) -> Option<Action> {
         let later = |status: &&Status| {
-            let unmoved = status.reached && status.serves.contains(&decision.failed);
-            unmoved && status.generation > decision.generation
+            let open = status.paused || status.serves.contains(&decision.failed);
+            status.reached && open && status.generation > decision.generation
         };
         let status = self.poolers.values().find(later)?;
         if status.file_active == Some(decision.failed) {
@@ -460,7 +460,9 @@ impl Cluster {
             decision: decision.clone(),
             reported: false,
         };
-        self.incident.as_mut()?.phase = phase;
+        let incident = self.incident.as_mut()?;
+        incident.news = true;
+        incident.phase = phase;
         None
     }
 
@@ -856,20 +858,30 @@ mod tests {
     }
 
     #[test]
-    fn a_later_decision_the_same_way_that_was_left_unfinished_is_topped() {
+    fn what_a_later_decision_for_the_same_node_left_unfinished_is_finished_under_a_new_number() {
         let mut world = World::new();
         world.down(NODE2);
         world.actions();
         world.claim(NODE1, ClaimResult::Granted);
-        // Renamed, and then its writer died before RELOAD.
-        let mut status = serving(NODE2, 5);
-        status.file_active = Some(NODE1);
-        world.cluster.pooler("pgb2", status);
+        // The other agent decided at the same moment, replaced the file, and is gone.
+        let mut unfinished = serving(NODE2, 0);
+        unfinished.generation = decision(1, NODE2).generation;
+        unfinished.file_active = Some(NODE1);
+        world.cluster.pooler("pgb1", unfinished.clone());
         assert_eq!(world.actions(), []);
-        assert_eq!(
-            world.cluster.assignment().decision,
-            Some(decision(6, NODE1))
-        );
+        let raised = decision(2, NODE1);
+        assert_eq!(world.cluster.assignment().decision, Some(raised.clone()));
+        world.cluster.pooler("pgb1", unfinished);
+        assert_eq!(world.actions(), []);
+        let still = world.cluster.assignment().decision;
+        assert_eq!(still, Some(raised.clone()), "once is enough");
+        world.settle("pgb1", &raised);
+        world.settle("pgb2", &raised);
+        let report = Action::Report {
+            decision: raised,
+            complete: true,
+        };
+        assert_eq!(world.actions()[0], report);
     }
 
     #[test]
