@@ -50,6 +50,8 @@ inspect)
     ;;
 stage) # TOKEN SHA256 LEASE_SECONDS JSON, the new file on standard input
     take_lock
+    # Of those before this operation: their agents are gone or too late, and nobody else removes it.
+    rm -f -- "$directory/.$name.repoint-staged-"*
     staged=$directory/.$name.repoint-staged-$1
     cat >"$staged" || fail 24 "cannot write $staged"
     [ "$(hash_of "$staged")" = "$2" ] || { rm -f -- "$staged"; fail 22 "$staged is not what was sent"; }
