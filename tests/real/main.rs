@@ -2,6 +2,7 @@
 
 #[path = "../fixture/mod.rs"]
 mod fixture;
+mod served;
 
 mod scene;
 
@@ -19,3 +20,4 @@ mod recovery;
 mod restored_file;
 mod short_outage;
 mod unreachable_pooler;
+mod killed_daemon;

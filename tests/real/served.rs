@@ -1,0 +1,71 @@
+//! What somebody who looks at a PgBouncer and its host would see.
+
+use std::time::Duration;
+
+use crate::fixture::{Cluster, Node, Pooler, wait_until};
+
+/// Every PgBouncer leads to `node`, is not paused, and a query gets through it.
+#[track_caller]
+pub(crate) fn wait_until_all_serve(cluster: &Cluster, node: &Node, deadline: Duration) {
+    for pooler in cluster.poolers() {
+        wait_until_serves(pooler, node, deadline);
+    }
+}
+
+/// One PgBouncer leads to `node`, is not paused, and a query gets through it.
+#[track_caller]
+pub(crate) fn wait_until_serves(pooler: &Pooler, node: &Node, deadline: Duration) {
+    let name = pooler.name();
+    wait_until(deadline, format_args!("{name} serves, not paused"), || {
+        pooler.served_port("app") == node.port() && !pooler.paused("app")
+    });
+    assert_eq!(node_through(pooler), node.name());
+}
+
+/// The name of the node that answers a query through the entry `app`.
+#[track_caller]
+pub(crate) fn node_through(pooler: &Pooler) -> String {
+    let sql = "select current_setting('cluster_name') as name";
+    let rows = pooler.try_rows("probe", sql, Duration::from_secs(5));
+    rows.unwrap_or_else(|error| panic!("{}: {error}", pooler.name()))[0]["name"].clone()
+}
+
+/// The managed file is one of ours, from its first byte to its last.
+#[track_caller]
+pub(crate) fn assert_whole_file(pooler: &Pooler) {
+    let text = pooler.file_text();
+    let (_, untouched) = repoint::render::header::read(text.as_bytes())
+        .unwrap_or_else(|| panic!("{} has no header: {text}", pooler.name()));
+    assert!(untouched, "{}: {text}", pooler.name());
+}
+
+/// Names of what lies beside the managed file, but for the file itself, the lock and `.prev`.
+pub(crate) fn leftovers(pooler: &Pooler) -> Vec<String> {
+    let file = pooler.file();
+    let directory = file.parent().expect("the file is in a directory");
+    let entries = std::fs::read_dir(directory).expect("the directory can be read");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| {
+            ![
+                "databases.ini",
+                "databases.ini.prev",
+                ".databases.ini.repoint-lock",
+            ]
+            .contains(&name.as_str())
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+/// As an operator would: writes a file in which `app` leads to `node`, and loads it.
+pub(crate) fn lead_by_hand(pooler: &Pooler, node: &Node) {
+    let port = node.port();
+    pooler.write_file(&format!(
+        "[databases]\napp = host='127.0.0.1' port='{port}' dbname='bdrtest'\n"
+    ));
+    pooler.admin("RELOAD");
+    assert_eq!(pooler.served_port("app"), port);
+}
