@@ -472,7 +472,8 @@ impl Cluster {
         }
         let settled = |status: &Status| status.settled == Some(decision.generation);
         let failed = |status: &Status| status.outcome.as_ref().is_some_and(|o| !o.serves());
-        let tried = |status: &Status| settled(status) || !status.reached || failed(status);
+        // One that was not looked at yet has no trouble either: there is nothing to report of it.
+        let tried = |status: &Status| settled(status) || status.trouble.is_some() || failed(status);
         let complete = self.poolers.values().all(settled);
         let all_tried = self.poolers.values().all(tried);
         let incident = self.incident.as_mut()?;
@@ -606,6 +607,13 @@ mod tests {
                 number: generation,
                 node_id: NODE1,
             },
+            ..Status::default()
+        }
+    }
+
+    fn away() -> Status {
+        Status {
+            trouble: Some("no route to host".to_owned()),
             ..Status::default()
         }
     }
@@ -770,7 +778,7 @@ mod tests {
     #[test]
     fn a_pgbouncer_that_was_away_is_waited_for_even_when_the_node_is_back() {
         let mut world = World::new();
-        world.cluster.pooler("pgb2", Status::default());
+        world.cluster.pooler("pgb2", away());
         world.down(NODE2);
         world.actions();
         let decided = decision(1, NODE1);
@@ -970,6 +978,27 @@ mod tests {
             }),
             "{later:?}"
         );
+    }
+
+    #[test]
+    fn nothing_is_reported_before_every_pgbouncer_was_tried() {
+        let mut world = World::new();
+        world.cluster.pooler("pgb1", Status::default());
+        world.down(NODE2);
+        world.actions();
+        let decided = decision(1, NODE1);
+        assert_eq!(
+            world.claim(NODE1, ClaimResult::Granted),
+            [announce(&decided)]
+        );
+        world.settle("pgb2", &decided);
+        assert_eq!(world.actions(), [], "pgb1 was not looked at yet");
+        world.cluster.pooler("pgb1", away());
+        let report = Action::Report {
+            decision: decided,
+            complete: false,
+        };
+        assert_eq!(world.actions(), [report]);
     }
 
     #[test]
