@@ -1,13 +1,13 @@
 //! A daemon that is killed in the middle of a failover leaves nothing that the next one does not
 //! put right.
 
-use std::fs::File;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Cluster, Daemon, Pooler, Settings, pause, wait_until};
+use crate::fixture::{Cluster, Daemon, Settings, pause, wait_until};
 use crate::served::{
-    assert_whole_file, lead_by_hand, leftovers, wait_until_all_serve, wait_until_serves,
+    assert_whole_file, lead_by_hand, leftovers, lock_after_staging, wait_until_all_serve,
+    wait_until_serves,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -79,24 +79,13 @@ fn whenever_the_acting_daemon_is_killed_the_other_one_finishes() {
     }
 }
 
-/// Takes the lock of the managed file as soon as the first step has let go of it, so that the step
-/// that replaces the file has to wait, while the entry is paused.
-fn lock_after_staging(pooler: &Pooler) -> File {
-    let beside = |name: &str| pooler.file().with_file_name(name);
-    let record = beside(".databases.ini.repoint-operation");
-    wait_until(DEADLINE, "an operation on record", || record.exists());
-    let lock = File::open(beside(".databases.ini.repoint-lock")).expect("staging has made it");
-    lock.lock().expect("a lock can be had");
-    lock
-}
-
 #[test]
 fn a_pause_whose_owner_was_killed_is_ended_by_the_other_daemon() {
     let cluster = cluster(1);
     let pooler = cluster.pooler(1);
     let (daemons, decided) = both(&cluster);
     cluster.node2().kill9();
-    let lock = lock_after_staging(pooler);
+    let lock = lock_after_staging(pooler, DEADLINE);
     wait_until(DEADLINE, "the pause", || pooler.paused("app"));
     let acting = decided.recv_timeout(DEADLINE).expect("one decides");
     numbered(&daemons, acting).kill9();
@@ -129,7 +118,7 @@ fn a_file_that_a_dead_daemon_puts_in_place_late_is_taken_over() {
             daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
         }
         cluster.node2().kill9();
-        let lock = lock_after_staging(pooler);
+        let lock = lock_after_staging(pooler, DEADLINE);
         wait_until(DEADLINE, "the pause", || pooler.paused("app"));
         first.kill9();
         // It decides while the file is still the old one.
@@ -151,7 +140,7 @@ fn the_only_daemon_finishes_after_a_kill_and_a_restart() {
     let daemon = cluster.daemon(1, &Settings::default());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
-    let lock = lock_after_staging(pooler);
+    let lock = lock_after_staging(pooler, DEADLINE);
     wait_until(DEADLINE, "the pause", || pooler.paused("app"));
     daemon.kill9();
     drop(lock);

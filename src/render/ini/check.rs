@@ -98,6 +98,7 @@ pub fn check(
     for (name, entry) in &ini.entries {
         findings.extend(keys(name, entry, version));
         findings.extend(port(name, entry));
+        findings.extend(pool_mode(name, entry));
     }
     for (name, address) in expected {
         findings.extend(target(&ini, name, address));
@@ -186,6 +187,18 @@ fn port(name: &str, entry: &Entry) -> Option<Finding> {
     let valid = text.parse::<u16>().is_ok_and(|port| port != 0);
     let message = in_entry(name, "`port` is not a number from 1 to 65535; correct it");
     (!digits || !valid).then(|| finding(entry.line, message))
+}
+
+/// The one other value that PgBouncer does not take as it comes (in numbers it reads `abc` as 0).
+fn pool_mode(name: &str, entry: &Entry) -> Option<Finding> {
+    let text = entry.get("pool_mode")?;
+    let modes = ["session", "transaction", "statement"];
+    let known = modes.iter().any(|mode| text.eq_ignore_ascii_case(mode));
+    let message = in_entry(
+        name,
+        "`pool_mode` is not session, transaction or statement; correct it",
+    );
+    (!known).then(|| finding(entry.line, message))
 }
 
 /// What differs between the entry and the address that it should have.
@@ -342,6 +355,10 @@ mod tests {
     #[test]
     fn what_is_wrong_beside_the_expected_entries_is_told() {
         for (rest, expected) in [
+            (
+                "b = host=a pool_mode=bogus",
+                "database entry `b`: `pool_mode` is not session, transaction or statement; correct it",
+            ),
             (
                 "b = host=a port=7402abc",
                 "database entry `b`: `port` is not a number from 1 to 65535; correct it",
