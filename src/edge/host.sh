@@ -28,7 +28,9 @@ generation_of() {
 }
 take_lock() {
     # Only whoever holds the lock for longer than any step lasts makes another one give up.
-    { exec 9>"$lock"; } 2>/dev/null || fail 24 "cannot write in $directory as $(id -un)"
+    # First in a subshell: a POSIX shell ends, without a word of ours, when exec cannot open a file.
+    (: >>"$lock") 2>/dev/null || fail 24 "cannot write in $directory as $(id -un)"
+    exec 9>>"$lock"
     flock -w 3 9 || fail 23 "another agent holds $lock"
 }
 # Whether the operation that is on record is the one of this token.
