@@ -1,0 +1,73 @@
+//! What an operator does by hand is respected.
+
+use std::time::Duration;
+
+use crate::fixture::{Cluster, Daemon, Settings, wait_until};
+use crate::served::{assert_stays, lock_after_staging, wait_until_serves};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Several looks of a worker.
+const LONG_ENOUGH: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_pause_by_hand_is_not_ended() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let pooler = cluster.pooler(1);
+    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::default()));
+    for daemon in &daemons {
+        daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    }
+    pooler.admin("PAUSE app");
+    assert_stays(LONG_ENOUGH, "the operator's pause", || pooler.paused("app"));
+    // Nor by a daemon that starts, or that ends.
+    assert!(daemons[0].terminate().success());
+    let again = cluster.daemon(1, &Settings::default());
+    again.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    assert_stays(LONG_ENOUGH, "the operator's pause", || pooler.paused("app"));
+    pooler.admin("RESUME app");
+}
+
+#[test]
+fn a_pause_by_hand_after_a_failover_is_not_ended() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let pooler = cluster.pooler(1);
+    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::default()));
+    for daemon in &daemons {
+        daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    }
+    cluster.node2().kill9();
+    wait_until_serves(pooler, cluster.node1(), DEADLINE);
+    wait_until(DEADLINE, "a complete redirect", || {
+        let complete = |daemon: &Daemon| daemon.log().contains("redirect complete");
+        daemons.iter().any(complete)
+    });
+    pooler.admin("PAUSE app");
+    assert_stays(LONG_ENOUGH, "the operator's pause", || pooler.paused("app"));
+}
+
+#[test]
+fn a_file_that_is_edited_in_the_middle_is_kept_and_read_again() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let pooler = cluster.pooler(1);
+    let daemon = cluster.daemon(1, &Settings::default());
+    daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    cluster.node2().kill9();
+    let lock = lock_after_staging(pooler, DEADLINE);
+    let edited = format!(
+        "; edited just then\n[databases]\n\
+         app = host='127.0.0.1' port='{}' dbname='bdrtest' pool_size=7\n",
+        cluster.node2().port()
+    );
+    pooler.write_file(&edited);
+    drop(lock);
+    wait_until_serves(pooler, cluster.node1(), DEADLINE);
+    daemon.wait_for_log("redirect complete", DEADLINE);
+    assert!(
+        daemon.log().contains("is not the one that was read"),
+        "{}",
+        daemon.log()
+    );
+    let previous = pooler.file().with_file_name("databases.ini.prev");
+    let previous = std::fs::read_to_string(previous).expect("it is there");
+    assert_eq!(previous, edited);
+}
