@@ -1,9 +1,9 @@
 //! Names and paths that look like commands, keys or lines stay names and paths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Settings, wait_until};
+use crate::fixture::{Cluster, Settings, rows, wait_until};
 use crate::served::wait_until_serves;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -13,97 +13,114 @@ fn trap(cluster: &Cluster) -> PathBuf {
     cluster.directory().join("X")
 }
 
-fn connect(port: u16, user: &str, dbname: &str) -> postgres::Client {
-    let mut config = postgres::Config::new();
-    config
-        .host("127.0.0.1")
-        .port(port)
-        .user(user)
-        .dbname(dbname);
-    config.connect(postgres::NoTls).expect("it answers")
+/// Node names and a database name that want to be commands, lines and sections.
+struct Hostile {
+    names: [String; 2],
+    dbname: String,
 }
 
-/// One value of the first row.
-fn value(client: &mut postgres::Client, sql: &str, column: &str) -> Option<String> {
-    let messages = client.simple_query(sql).expect("it answers");
-    messages.iter().find_map(|message| match message {
-        postgres::SimpleQueryMessage::Row(row) => row.get(column).map(str::to_owned),
-        _ => None,
-    })
-}
-
-#[test]
-fn names_reach_neither_a_shell_nor_the_file_as_anything_but_data() {
-    let cluster = Cluster::builder().poolers(1).start();
-    let (pooler, trap) = (cluster.pooler(1), trap(&cluster));
-    let touch = format!("touch {}", trap.display());
-    let dbname = format!("o'r \"b\" $({touch});`a` #{{{{ node }}}}");
-    let name1 = format!("n'1\"\n%include /etc/passwd\n$({touch})`a`");
-    let name2 = "n2'; drop table writes; --\n[pgbouncer]\nauth_type=any".to_owned();
-    let quoted = dbname.replace('"', "\"\"");
-    for node in cluster.nodes() {
-        node.rows(&format!("create database \"{quoted}\" owner repmgr"));
+impl Hostile {
+    fn new(trap: &Path) -> Self {
+        let touch = format!("touch {}", trap.display());
+        Self {
+            names: [
+                format!("n'1\"\n%include /etc/passwd\n$({touch})`a`"),
+                "n2'; drop table writes; --\n[pgbouncer]\nauth_type=any".to_owned(),
+            ],
+            dbname: format!("o'r \"b\" $({touch});`a` #{{{{ node }}}}"),
+        }
     }
-    let argv = cluster.directory().join("argv");
+
+    fn conninfo(&self, port: u16) -> String {
+        let dbname = self.dbname.replace('\\', "\\\\").replace('\'', "\\'");
+        format!("host=127.0.0.1 port={port} dbname='{dbname}' user=repmgr connect_timeout=2")
+    }
+
+    fn create_databases(&self, cluster: &Cluster) {
+        let quoted = self.dbname.replace('"', "\"\"");
+        for node in cluster.nodes() {
+            node.rows(&format!("create database \"{quoted}\" owner repmgr"));
+        }
+    }
+
+    fn write_config(&self, cluster: &Cluster, settings: &Settings) -> PathBuf {
+        cluster.write_config(1, settings, |toml| {
+            for (node, name) in cluster.nodes().iter().zip(&self.names) {
+                let plain = format!("node_name = \"{}\"", node.name());
+                *toml = toml.replace(&plain, &format!("node_name = {name:?}"));
+                let plain = format!("conninfo = \"{}\"", node.conninfo());
+                let conninfo = self.conninfo(node.port());
+                *toml = toml.replace(&plain, &format!("conninfo = {conninfo:?}"));
+            }
+        })
+    }
+
+    /// The first value of the first row of a query on node 1.
+    fn value(&self, cluster: &Cluster, sql: &str) -> String {
+        let conninfo = self.conninfo(cluster.node1().port());
+        let rows = rows(&conninfo, sql, DEADLINE).expect("it answers");
+        rows[0].values().next().cloned().unwrap_or_default()
+    }
+}
+
+/// A hook that writes its arguments, each ended by a zero byte, into the file `argv`.
+fn hook(cluster: &Cluster, argv: &Path) -> Settings {
     let hook = cluster.directory().join("hook.sh");
-    let script = format!(
-        "printf '%s\\0' \"$@\" >{0}.new && mv {0}.new {0}\n",
-        argv.display()
-    );
+    let script = "printf '%s\\0' \"$@\" >ARGV.new && mv ARGV.new ARGV\n";
+    let script = script.replace("ARGV", &argv.display().to_string());
     cluster.home().write(&hook, &script);
-    let settings = Settings {
+    Settings {
         lines: format!(
             "event_notification_command = 'sh {} %n %e %s \"%c\" \"%a\" \"%d\"'\n\
              event_notifications = \"bdr_failover\"\n",
             hook.display()
         ),
         ..Settings::default()
-    };
-    let in_conninfo = dbname.replace('\\', "\\\\").replace('\'', "\\'");
-    let conninfo = |port: u16| {
-        format!("host=127.0.0.1 port={port} dbname='{in_conninfo}' user=repmgr connect_timeout=2")
-    };
-    let file = cluster.write_config(1, &settings, |toml| {
-        for (node, name) in cluster.nodes().iter().zip([&name1, &name2]) {
-            let plain = format!("node_name = \"{}\"", node.name());
-            *toml = toml.replace(&plain, &format!("node_name = {name:?}"));
-            let plain = format!("conninfo = \"{}\"", node.conninfo());
-            *toml = toml.replace(&plain, &format!("conninfo = {:?}", conninfo(node.port())));
-        }
-    });
+    }
+}
+
+#[test]
+fn names_reach_neither_a_shell_nor_the_file_as_anything_but_data() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (pooler, trap) = (cluster.pooler(1), trap(&cluster));
+    let hostile = Hostile::new(&trap);
+    hostile.create_databases(&cluster);
+    let argv = cluster.directory().join("argv");
+    let file = hostile.write_config(&cluster, &hook(&cluster, &argv));
     let daemon = cluster.daemon_with_file(1, &file, |_| ());
     daemon.wait_for_log("(ID: 2)", DEADLINE);
     cluster.node2().kill9();
     daemon.wait_for_log("redirect complete", DEADLINE);
     wait_until_serves(pooler, cluster.node1(), DEADLINE);
 
-    let mut console = connect(pooler.port(), "admin", "pgbouncer");
-    let served = console.simple_query("SHOW DATABASES").expect("it answers");
-    let rows = served.iter().filter_map(|message| match message {
-        postgres::SimpleQueryMessage::Row(row) => Some((row.get("name")?, row.get("database")?)),
-        _ => None,
-    });
-    let rows: Vec<_> = rows.collect();
-    assert_eq!(rows, [("app", dbname.as_str()), ("pgbouncer", "pgbouncer")]);
+    let served = pooler.admin("SHOW DATABASES");
+    let served: Vec<_> = served
+        .iter()
+        .map(|row| [&row["name"], &row["database"]])
+        .collect();
+    assert_eq!(
+        served,
+        [["app", &hostile.dbname], ["pgbouncer", "pgbouncer"]]
+    );
     assert_eq!(pooler.config("auth_type"), "trust");
     let through = pooler.try_rows("probe", "select current_database() as d", DEADLINE);
-    assert_eq!(through.expect("it answers")[0]["d"], dbname);
+    assert_eq!(through.expect("it answers")[0]["d"], hostile.dbname);
 
+    let [name1, name2] = &hostile.names;
     let details = format!(
         "node \"{name2}\" (ID: 2) detected as failed; next available node is \"{name1}\" (ID: 1)"
     );
     wait_until(DEADLINE, "the hook's arguments", || argv.exists());
     let written = std::fs::read_to_string(&argv).expect("it is there");
     let arguments: Vec<&str> = written.split_terminator('\0').collect();
-    let conninfo1 = conninfo(cluster.node1().port());
-    let expected = ["2", "bdr_failover", "1", &conninfo1, &name1, &details];
+    let conninfo1 = hostile.conninfo(cluster.node1().port());
+    let expected = ["2", "bdr_failover", "1", &conninfo1, name1, &details];
     assert_eq!(arguments, expected);
 
-    let mut node1 = connect(cluster.node1().port(), "repmgr", &dbname);
     let sql = "select details from repmgr.events where event = 'bdr_failover'";
-    assert_eq!(value(&mut node1, sql, "details").as_ref(), Some(&details));
+    assert_eq!(hostile.value(&cluster, sql), details);
     let sql = "select node_name from repmgr.nodes where node_id = 2";
-    assert_eq!(value(&mut node1, sql, "node_name").as_ref(), Some(&name2));
+    assert_eq!(hostile.value(&cluster, sql), *name2);
     assert!(!trap.exists());
     for line in daemon.log().lines() {
         assert!(

@@ -2,35 +2,23 @@
 
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Settings, wait_until};
+use crate::fixture::{Cluster, Settings, rows, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Port and pause of the entry `app`, as one process has them.
 fn entry(console: &str) -> (String, String) {
-    let mut client = postgres::Client::connect(console, postgres::NoTls).expect("it answers");
-    let messages = client.simple_query("SHOW DATABASES").expect("it answers");
-    let mut rows = messages.iter().filter_map(|message| match message {
-        postgres::SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    let app = rows
-        .find(|row| row.get("name") == Some("app"))
-        .expect("it is there");
-    let column = |name| app.get(name).unwrap_or_default().to_owned();
-    (column("port"), column("paused"))
+    let rows = rows(console, "SHOW DATABASES", DEADLINE).expect("it answers");
+    let app = rows.iter().find(|row| row["name"] == "app");
+    let app = app.expect("the entry is there");
+    (app["port"].clone(), app["paused"].clone())
 }
 
 /// One setting of one process.
-fn setting(console: &str, key: &str) -> Option<String> {
-    let mut client = postgres::Client::connect(console, postgres::NoTls).expect("it answers");
-    let messages = client.simple_query("SHOW CONFIG").expect("it answers");
-    messages.iter().find_map(|message| match message {
-        postgres::SimpleQueryMessage::Row(row) if row.get("key") == Some(key) => {
-            row.get("value").map(str::to_owned)
-        }
-        _ => None,
-    })
+fn setting(console: &str, key: &str) -> String {
+    let rows = rows(console, "SHOW CONFIG", DEADLINE).expect("it answers");
+    let row = rows.iter().find(|row| row["key"] == key);
+    row.expect("the setting is there")["value"].clone()
 }
 
 #[test]
@@ -56,8 +44,7 @@ fn each_process_of_a_set_is_redirected() {
         assert_eq!(entry(console), at(cluster.node1().port()));
     }
     wait_until(DEADLINE, "server_login_retry as configured", || {
-        let as_configured =
-            |console: &String| setting(console, "server_login_retry").as_deref() == Some("2");
+        let as_configured = |console: &String| setting(console, "server_login_retry") == "2";
         consoles.iter().all(as_configured)
     });
 }
