@@ -16,7 +16,7 @@ use crate::core::debt::Debt;
 use crate::core::outcome::{End, Outcome};
 use crate::core::plan::Decision;
 use crate::core::sequence::Owed;
-use crate::core::worker::{Assignment, Do, Status, Worker, note_foreign};
+use crate::core::worker::{Assignment, Do, HASTY, Status, Worker, note_foreign};
 
 /// The first wait after a failed connection; doubled up to [`CONNECT_WAIT_MAX`].
 const CONNECT_WAIT: Duration = Duration::from_millis(200);
@@ -188,15 +188,11 @@ impl Running {
             .task
             .planner
             .plan(&decision, &moves, confirm, observation, version);
-        let login_retry = observation
-            .processes
-            .first()
-            .map(|p| p.server_login_retry.clone());
+        let login_retry = observation.login_retry(HASTY);
         let note = note_foreign(observation, self.worker.routing(), decision.failed);
         let (mut outcome, owed) = match plan {
             Ok(plan) => {
                 let identity = self.task.identities.borrow().get(&decision.active).cloned();
-                let login_retry = login_retry.unwrap_or_default();
                 let begun = Instant::now();
                 let bouncer = &self.task.pgbouncer;
                 Execution::new(plan, links, bouncer, identity, login_retry, begun)

@@ -125,6 +125,17 @@ impl Observation {
         paused.map(|(name, _)| name.clone()).collect()
     }
 
+    /// `server_login_retry` as it is without us: where a redirect's value (`hasty`) is in force, it
+    /// is on record what that redirect owes.
+    #[must_use]
+    pub fn login_retry(&self, hasty: &str) -> String {
+        let in_force = || self.processes.iter().map(|p| &p.server_login_retry);
+        let operation = self.file.operation.iter();
+        let on_record = operation.filter_map(|o| o.debt.server_login_retry.as_ref());
+        let found = in_force().chain(on_record).find(|value| *value != hasty);
+        found.or(in_force().next()).cloned().unwrap_or_default()
+    }
+
     /// Entries that point at `node`, but are not ours to change.
     #[must_use]
     pub fn foreign_at(&self, node: NodeId, routing: &Routing) -> BTreeSet<String> {

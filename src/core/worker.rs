@@ -407,7 +407,10 @@ impl Worker {
         let paused = !observation.paused(&self.routing).is_empty();
         let operation = observation.file.operation.iter();
         let ours = |token: &String| self.owed.as_ref().is_some_and(|owed| owed.token == *token);
-        let others = operation.filter(|operation| !ours(&operation.token)).count() > 0;
+        let others = operation
+            .filter(|operation| !ours(&operation.token))
+            .count()
+            > 0;
         let reason = paused || (hasty && self.owed.is_none()) || self.file_stale || others;
         if reason && self.file_looked != self.looked {
             return Do::Look { file: true };
