@@ -191,3 +191,39 @@ fn the_acting_daemon_does_not_need_the_one_that_stands_by() {
     numbered(&daemons, acting).wait_for_log("redirect complete: 2 of 2", DEADLINE);
     cluster.poolers().iter().for_each(assert_whole_file);
 }
+
+/// When the first failover's value is still in force, it is not what the second one owes.
+#[test]
+fn a_kill_in_a_failover_soon_after_another_does_not_leave_the_setting_behind() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let pooler = cluster.pooler(1);
+    let daemon = cluster.daemon(1, &Settings::default());
+    daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    cluster.node2().kill9();
+    daemon.wait_for_log("redirect complete", DEADLINE);
+    let mark = daemon.mark();
+    cluster.node2().start();
+    daemon.wait_for_log_after(mark, "answers again", DEADLINE);
+    assert_eq!(pooler.config("server_login_retry"), "0.02");
+
+    cluster.node1().kill9();
+    daemon.wait_for_log_after(mark, "failover decided", DEADLINE);
+    // The query that is to confirm it hangs, and the daemon with it, before it puts its debt on
+    // record again.
+    cluster.node2().freeze();
+    wait_until(DEADLINE, "the second redirect", || {
+        pooler.served_port("app") == cluster.node2().port()
+            && pooler.config("server_login_retry") == "0.02"
+            && !pooler.paused("app")
+    });
+    daemon.kill9();
+    cluster.node2().thaw();
+    drop(daemon);
+    let again = cluster.daemon(1, &Settings::default());
+    wait_until(DEADLINE, format!("{:?}", leftovers(pooler)), || {
+        leftovers(pooler).is_empty()
+    });
+    assert_eq!(pooler.config("server_login_retry"), "15");
+    wait_until_serves(pooler, cluster.node2(), DEADLINE);
+    assert!(again.terminate().success());
+}
