@@ -1,15 +1,15 @@
 //! `repoint` keeps PgBouncer pointed at a live PostgreSQL node.
 //!
 //! Observations of nodes and PgBouncers go in at one side; a decision (which node traffic goes to)
-//! comes out of pure code; workers, one for each PgBouncer, move what is observed to what is desired,
-//! and prove it by reading back.
+//! comes out of pure code; workers, one for each PgBouncer, move what is observed to what is
+//! desired, and prove it by reading back.
 //!
 //! ```text
 //! edge::postgres ── probe ──▶ core::node ──▶ core::cluster ──▶ Decision (generation)
 //!                                                 ▲                 │
 //! edge::admin_console, edge::remote ── look ──▶ core::worker ◀──────┘
 //!                                                 │ Redirect
-//!                render (exact bytes) ──▶ core::plan ──▶ core::sequence ── Step ──▶ agent::executor
+//!               render (exact bytes) ──▶ core::plan ──▶ core::sequence ── Step ──▶ agent::executor
 //!                                         (`render` prints it and stops)  ◀── StepResult ──┘
 //! ```
 //!

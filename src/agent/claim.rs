@@ -1,4 +1,5 @@
-//! The task that holds the claim ([`crate::cluster_db::claim`]): takes it, watches it, gives it back.
+//! The task that holds the claim ([`crate::cluster_db::claim`]): takes it, watches it, gives it
+//! back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

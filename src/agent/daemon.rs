@@ -140,7 +140,7 @@ pub async fn run(
     let ends = async {
         tokio::select! {
             () = ends => {}
-            () = async { while statuses.recv().await.is_some() {} std::future::pending().await } => {}
+            () = drain(&mut statuses) => {}
         }
     };
     if tokio::time::timeout(STOP_LIMIT, ends).await.is_err() {
@@ -151,6 +151,11 @@ pub async fn run(
     drop(agent);
     drop(told);
     let _ = tokio::time::timeout(RECORD_LIMIT, recorder).await;
+}
+
+async fn drain(statuses: &mut mpsc::Receiver<(String, Status)>) {
+    while statuses.recv().await.is_some() {}
+    std::future::pending().await
 }
 
 impl Agent {
@@ -218,7 +223,8 @@ impl Agent {
             tracing::warn!(
                 generation = %decision.generation,
                 fault = %decision.fault,
-                "failover decided: node {failed} detected as failed; next available node is {active}"
+                "failover decided: node {failed} detected as failed; \
+                 next available node is {active}"
             );
         } else {
             tracing::info!("node {failed} is down; no PgBouncer points at it");

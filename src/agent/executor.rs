@@ -334,7 +334,8 @@ impl<'a> Execution<'a> {
 
 fn rejected(console: &Console, entry: &str, what: &str) -> StepResult {
     StepResult::Rejected(format!(
-        "after RELOAD, PgBouncer at {} does not have entry `{entry}` as meant: {what}; its log says why",
+        "after RELOAD, PgBouncer at {} does not have entry `{entry}` as meant: {what}; \
+         its log says why",
         console.place()
     ))
 }

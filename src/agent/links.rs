@@ -132,7 +132,8 @@ pub fn file_state(inspection: &Inspection) -> FileState {
     let operation = inspection.operation.as_ref().map(|record| Operation {
         token: record.token.clone(),
         expired: record.expired,
-        // A record that cannot be read owes nothing that could be paid; it is cleared when it is old.
+        // A record that cannot be read owes nothing that could be paid; it is cleared when it is
+        // old.
         debt: serde_json::from_str(&record.debt).unwrap_or_default(),
     });
     FileState {

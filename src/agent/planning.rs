@@ -107,8 +107,8 @@ impl Planner {
         &self.routing
     }
 
-    /// The file in which every entry points at `node`, of no generation yet: what an operator begins
-    /// with.
+    /// The file in which every entry points at `node`, of no generation yet: what an operator
+    /// begins with.
     ///
     /// # Errors
     /// [`PlanningError`].

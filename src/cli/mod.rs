@@ -29,14 +29,16 @@ enum Command {
     /// Runs in the foreground and logs to standard error (RUST_LOG=repoint=debug for more). SIGTERM
     /// ends it and leaves nothing paused; SIGHUP reads the configuration again.
     Daemon,
-    /// Redirect the PgBouncers because repmgrd says so: name this as its event_notification_command.
+    /// Redirect the PgBouncers because repmgrd says so: name this as its
+    /// event_notification_command.
     ///
-    /// event_notification_command='/usr/bin/repoint -f /etc/repoint/repoint.toml notify %n %e %s "%c" "%a"'
+    /// event_notification_command='/usr/bin/repoint -f /etc/repoint/repoint.toml
+    /// notify %n %e %s "%c" "%a"'
     Notify(notify::Arguments),
     /// Show what would be done, and do nothing.
     ///
-    /// Prints for each PgBouncer the file's path, the difference from the file that is there now, and
-    /// the steps of a redirect with the exact console commands.
+    /// Prints for each PgBouncer the file's path, the difference from the file that is there now,
+    /// and the steps of a redirect with the exact console commands.
     Render(render::Arguments),
 }
 

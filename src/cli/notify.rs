@@ -265,7 +265,8 @@ async fn fault_of(config: &Config, failed: NodeId) -> Fault {
         Probe::Refusing { .. } => Fault::Crash,
         Probe::Healthy { .. } => {
             print::line(&format!(
-                "note: node {:?} (ID: {failed}) answers this host; going on, because repmgrd says so",
+                "note: node {:?} (ID: {failed}) answers this host; \
+                 going on, because repmgrd says so",
                 node.node_name
             ));
             Fault::Crash

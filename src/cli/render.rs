@@ -117,7 +117,8 @@ fn chosen_pgbouncers<'a>(
     Ok(vec![found])
 }
 
-/// The file alone goes to standard output when it is one file, so that it can be put where it belongs.
+/// The file alone goes to standard output when it is one file, so that it can be put where it
+/// belongs.
 fn full(
     node: &Node,
     chosen: &[&PgBouncer],
@@ -271,7 +272,8 @@ fn confirm(pgbouncer: &PgBouncer, database: &str) -> (&'static str, String, Stri
             "console",
             "SHOW SERVERS".to_owned(),
             format!(
-                "and SHOW POOLS: `{database}` must have a live connection to the node, if it has clients"
+                "and SHOW POOLS: `{database}` must have a live connection to the node, \
+                 if it has clients"
             ),
         ),
     }

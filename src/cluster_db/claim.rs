@@ -1,9 +1,9 @@
 //! The claim: which of two agents acts.
 //!
-//! An advisory lock on the surviving node, held by a session. It frees itself when the session ends:
-//! at once when the holder dies, within seconds when its host vanishes, because the session tells the
-//! server to look (`tcp_keepalives_*`, and `tcp_user_timeout` from PostgreSQL 12 on). A hint that
-//! saves work, no fence: the order of generations is what keeps two agents apart.
+//! An advisory lock on the surviving node, held by a session. It frees itself when the session
+//! ends: at once when the holder dies, within seconds when its host vanishes, because the session
+//! tells the server to look (`tcp_keepalives_*`, and `tcp_user_timeout` from PostgreSQL 12 on). A
+//! hint that saves work, no fence: the order of generations is what keeps two agents apart.
 
 use std::time::Duration;
 

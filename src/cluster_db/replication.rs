@@ -1,7 +1,8 @@
 //! The replication between the nodes: what is asked of it, and where each kind keeps the answer.
 //!
-//! One small adapter for each kind, behind [`Adapter`], which gives SQL: asking is the caller's, and
-//! the same for all of them. The only sign that a peer replicates is its slot on the other node.
+//! One small adapter for each kind, behind [`Adapter`], which gives SQL: asking is the caller's,
+//! and the same for all of them. The only sign that a peer replicates is its slot on the other
+//! node.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
 }
 
 /// pglogical 2 (`facts`: 2.4.2). A slot of its output plugin lives on the provider; its name holds
-/// the subscription's name, not the peer's, so with two nodes any slot of this database is the peer's.
+/// the subscription's name, not the peer's, so with two nodes any slot of this database is the
+/// peer's.
 #[derive(Debug)]
 struct Pglogical;
 

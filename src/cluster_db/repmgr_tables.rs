@@ -1,4 +1,5 @@
-//! repmgr's tables `repmgr.nodes` and `repmgr.events`: made when absent, used as they are otherwise.
+//! repmgr's tables `repmgr.nodes` and `repmgr.events`: made when absent, used as they are
+//! otherwise.
 //!
 //! Each change is one statement, so that it is whole or not at all, and two agents that do the same
 //! at once do it once: an event row is written only by whoever really changed the node's row.
@@ -17,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 const LOCK: &str = "SELECT pg_advisory_lock(1919250548, 2)";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(1919250548, 2)";
 
-/// Makes the tables if they are absent, adds rows for nodes that have none, and gives the nodes that
-/// are marked inactive. `true`: the tables were made.
+/// Makes the tables if they are absent, adds rows for nodes that have none, and gives the nodes
+/// that are marked inactive. `true`: the tables were made.
 ///
 /// # Errors
 /// [`PostgresError`].
@@ -47,7 +48,8 @@ pub async fn prepare(
     Ok((made, ids.filter(|id| nodes.contains_key(id)).collect()))
 }
 
-/// Marks a node inactive and writes the event, unless it is inactive already. Gives the event's time.
+/// Marks a node inactive and writes the event, unless it is inactive already. Gives the event's
+/// time.
 ///
 /// # Errors
 /// [`PostgresError`].
@@ -57,7 +59,8 @@ pub async fn record_failover(
     details: &str,
 ) -> Result<Option<String>, PostgresError> {
     let change = format!(
-        "UPDATE repmgr.nodes SET active = false WHERE node_id = {failed} AND active RETURNING node_id"
+        "UPDATE repmgr.nodes SET active = false WHERE node_id = {failed} AND active \
+         RETURNING node_id"
     );
     record_change(session, &change, failed, "bdr_failover", details).await
 }
@@ -79,7 +82,8 @@ pub async fn record_recovery(
     record_change(session, &change, reporter, "bdr_recovery", details).await
 }
 
-/// Marks a node active without an event: its own copy of the row, where the tables do not replicate.
+/// Marks a node active without an event: its own copy of the row, where the tables do not
+/// replicate.
 ///
 /// # Errors
 /// [`PostgresError`].

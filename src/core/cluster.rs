@@ -1,9 +1,9 @@
 //! All nodes and all PgBouncers together: when to fail over, to which node, and who does it.
 //!
 //! Decides; does nothing. [`Cluster`] takes what was observed, one method for each kind, and
-//! [`Cluster::next`] gives what is to be done, until nothing is. The agent that holds the *claim* (an
-//! advisory lock on the surviving node) acts; the other one stands by and takes over when the claim
-//! comes free with work left. Health is [`crate::core::node`]'s, one PgBouncer
+//! [`Cluster::next`] gives what is to be done, until nothing is. The agent that holds the *claim*
+//! (an advisory lock on the surviving node) acts; the other one stands by and takes over when the
+//! claim comes free with work left. Health is [`crate::core::node`]'s, one PgBouncer
 //! [`crate::core::worker`]'s.
 
 use std::collections::BTreeMap;

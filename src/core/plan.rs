@@ -1,7 +1,8 @@
 //! What will be done to one PgBouncer, as a value that is printed before anything is done.
 //!
-//! Decides the steps and their order, for the kind of fault. Does nothing: [`crate::core::sequence`]
-//! walks through the steps and adds the undoing when one fails; `agent::executor` carries each out.
+//! Decides the steps and their order, for the kind of fault. Does nothing:
+//! [`crate::core::sequence`] walks through the steps and adds the undoing when one fails;
+//! `agent::executor` carries each out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! One PgBouncer's worker: compares what is served with what is desired, and says what to do.
 //!
 //! Level, not edge: it does not matter what was missed. Whether a decision came while the host was
-//! away, whether an attempt ended half way, whether another agent died between PAUSE and RESUME: the
-//! next look at the state shows what is left to do. Carrying it out is `agent::pooler`'s.
+//! away, whether an attempt ended half way, whether another agent died between PAUSE and RESUME:
+//! the next look at the state shows what is left to do. Carrying it out is `agent::pooler`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -458,7 +458,8 @@ pub fn note_foreign(
     })
 }
 
-/// Entries that are paused and that an operation on record has paused; the others are an operator's.
+/// Entries that are paused and that an operation on record has paused; the others are an
+/// operator's.
 #[must_use]
 pub fn left_paused(observation: &Observation, routing: &Routing) -> BTreeSet<String> {
     let Some(operation) = &observation.file.operation else {

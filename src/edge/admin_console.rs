@@ -2,8 +2,9 @@
 //!
 //! Knows what commands mean and how they go wrong (measured on 1.18.0 and 1.25.2), not when to send
 //! them: that is `core::plan`. An answer is never taken for the state: after RELOAD and PAUSE the
-//! caller reads SHOW DATABASES. WAIT_CLOSE is never sent (after one, PAUSE returns at once for ever),
-//! nor the extended protocol (the console hangs up), nor PAUSE and RESUME without a database.
+//! caller reads SHOW DATABASES. WAIT_CLOSE is never sent (after one, PAUSE returns at once for
+//! ever), nor the extended protocol (the console hangs up), nor PAUSE and RESUME without a
+//! database.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -178,8 +179,9 @@ impl Console {
             .sum())
     }
 
-    /// `PAUSE database`, on a connection of its own, which is given up after `limit`: a PAUSE has no
-    /// time-out and no clean cancel. `Ok(false)`: no answer yet; the database is paused all the same.
+    /// `PAUSE database`, on a connection of its own, which is given up after `limit`: a PAUSE has
+    /// no time-out and no clean cancel. `Ok(false)`: no answer yet; the database is paused all the
+    /// same.
     ///
     /// # Errors
     /// [`ConsoleError::Answered`], [`ConsoleError::Login`].
@@ -279,7 +281,8 @@ async fn send(session: &Session, command: &str, limit: Duration) -> Result<Vec<R
         .simple(command, limit)
         .await
         .map_err(|error| match error {
-            // SQLSTATE says nothing here, it is 08P01 for everything (and F0000 for RELOAD from 1.25).
+            // SQLSTATE says nothing here, it is 08P01 for everything (and F0000 for RELOAD from
+            // 1.25).
             PostgresError::Answered { message, .. } => ConsoleError::Answered {
                 command: command.to_owned(),
                 message,

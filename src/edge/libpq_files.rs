@@ -1,4 +1,5 @@
-//! What libpq reads beside the connection string: `PG*` variables, service files, the password file.
+//! What libpq reads beside the connection string: `PG*` variables, service files, the password
+//! file.
 //!
 //! Touches the environment and these files, read-only. What they mean is `conninfo`'s.
 

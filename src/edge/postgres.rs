@@ -2,8 +2,8 @@
 //!
 //! Everything is under one deadline for the whole attempt: a server that accepts and stays silent
 //! is as dead as one that refuses. `tokio-postgres` speaks the protocol; sockets and TLS are set up
-//! here, because its own reading of a connection string differs from libpq's (time-outs, `sslmode`).
-//! What a failure means for a node is `core::node`'s.
+//! here, because its own reading of a connection string differs from libpq's (time-outs,
+//! `sslmode`). What a failure means for a node is `core::node`'s.
 
 use std::net::ToSocketAddrs as _;
 use std::path::Path;
@@ -77,7 +77,8 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Runs one command of the simple protocol and gives its rows, by column name; NULL is left out.
+    /// Runs one command of the simple protocol and gives its rows, by column name; NULL is left
+    /// out.
     ///
     /// # Errors
     /// [`PostgresError`]; after [`PostgresError::Silent`] the session is useless, because answers
@@ -105,7 +106,8 @@ fn row(message: &SimpleQueryMessage) -> Option<Row> {
     Some(row.columns().iter().enumerate().filter_map(cell).collect())
 }
 
-/// The time that one attempt may take: the connection string's own `connect_timeout`, or the default.
+/// The time that one attempt may take: the connection string's own `connect_timeout`, or the
+/// default.
 #[must_use]
 pub fn attempt_limit(conninfo: &Conninfo) -> Duration {
     conninfo
@@ -275,7 +277,8 @@ async fn tcp(conninfo: &Conninfo, host: &str, port: u16) -> Result<TcpStream, Po
         Ok(address) => TcpStream::connect((address, port)).await,
         Err(_) => {
             let name = host.to_owned();
-            // The resolver blocks, for as long as it likes; the caller's deadline goes on beside it.
+            // The resolver blocks, for as long as it likes; the caller's deadline goes on beside
+            // it.
             let lookup = move || {
                 (name.as_str(), port)
                     .to_socket_addrs()

@@ -161,7 +161,8 @@ impl RemoteHost {
         Ok(opened)
     }
 
-    /// Whether the session is known to be gone. A session that has only just died still looks alive.
+    /// Whether the session is known to be gone. A session that has only just died still looks
+    /// alive.
     pub async fn alive(&self) -> bool {
         if self.lost.load(Ordering::Relaxed) {
             return false;
@@ -229,7 +230,8 @@ impl RemoteHost {
         .map(drop)
     }
 
-    /// Puts the previous file back, if what is there is still exactly what this operation put there.
+    /// Puts the previous file back, if what is there is still exactly what this operation put
+    /// there.
     ///
     /// # Errors
     /// As [`RemoteHost::activate`].
