@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use crate::agent::daemon::planners;
 use crate::agent::planning::Planner;
-use crate::config::{Config, file};
+use crate::config::{Config, file, problem::Problems};
 
 const PLACES: [&str; 2] = ["repoint.toml", "/etc/repoint/repoint.toml"];
 
@@ -33,7 +33,18 @@ pub(super) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 pub(super) fn load(path: &Path) -> anyhow::Result<(Config, BTreeMap<String, Planner>)> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("read the configuration `{}`", path.display()))?;
-    let config = file::parse(path, &text)?;
-    let planners = planners(&config).with_context(|| format!("`{}`", path.display()))?;
+    let config = file::parse(path, &text).map_err(|problems| not_usable(path, &problems))?;
+    let planners = planners(&config)
+        .with_context(|| format!("`{}` is not usable, nothing was done", path.display()))?;
     Ok((config, planners))
+}
+
+/// Each problem on a line of its own, so that an editor can jump to its place.
+fn not_usable(path: &Path, problems: &Problems) -> anyhow::Error {
+    let count = problems.iter().count();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    anyhow!(
+        "`{}` is not usable, nothing was done; {count} {noun}:\n{problems}",
+        path.display()
+    )
 }

@@ -34,6 +34,10 @@ enum Command {
     ///
     /// event_notification_command='/usr/bin/repoint -f /etc/repoint/repoint.toml
     /// notify %n %e %s "%c" "%a"'
+    ///
+    /// Prints one line for each PgBouncer, and an error to standard error.
+    ///
+    /// Exit status: 0 when every PgBouncer serves the node or the event is ignored, else 1.
     Notify(notify::Arguments),
     /// Show what would be done, and do nothing.
     ///

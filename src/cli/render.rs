@@ -108,9 +108,10 @@ fn chosen_pgbouncers<'a>(
         return Ok(config.pgbouncers.values().collect());
     };
     let Some(found) = config.pgbouncers.get(name) else {
-        let names: Vec<&str> = config.pgbouncers.keys().map(String::as_str).collect();
+        let names: Vec<String> = config.pgbouncers.keys().map(|n| format!("{n:?}")).collect();
+        let are = if names.len() == 1 { "is" } else { "are" };
         bail!(
-            "no PgBouncer is called {name:?}; there are {}",
+            "no PgBouncer is called {name:?}; there {are} {}",
             names.join(", ")
         );
     };
