@@ -143,8 +143,8 @@ pub enum Template {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Setting {
-    /// `true` or `false`.
-    Boolean(bool),
+    /// `true` or `false`; a template sees 1 or 0.
+    Boolean(#[serde(serialize_with = "flag")] bool),
     /// A whole number.
     Integer(i64),
     /// Text.
@@ -169,10 +169,14 @@ pub struct Database {
 impl std::fmt::Display for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            // PgBouncer reads 1 and 0 for a flag.
+            // PgBouncer reads 1 and 0 for a flag, and refuses a file with `true` in it.
             Self::Boolean(value) => write!(f, "{}", u8::from(*value)),
             Self::Integer(value) => value.fmt(f),
             Self::Text(value) => f.write_str(value),
         }
     }
+}
+
+fn flag<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(u8::from(*value))
 }
