@@ -69,15 +69,16 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
         return Ok(ExitCode::SUCCESS);
     }
     let limit = Duration::try_from_secs_f64(arguments.timeout).context("--timeout")?;
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now().checked_add(limit);
+    let deadline = deadline.context("--timeout: the number is too large")?;
     let path = load::find(file)?;
     let (mut config, _) = load::load(&path)?;
-    let failed = failed_node(&config, &arguments.node_id)?;
-    let active = next_node(&mut config, failed, &arguments)?;
-    let planners = crate::agent::daemon::planners(&config)?;
-    let identity = healthy_identity(&config, active).await?;
-    let fault = fault_of(&config, failed).await;
-    let claim = claim(&config, active).await;
+    let prepared = prepare(&mut config, &arguments, deadline).await;
+    let (failed, active, planners, identity) = prepared.context("nothing was changed")?;
+    // Neither is worth more than the rest of the time: without an answer the node is silent.
+    let fault = tokio::time::timeout_at(deadline.into(), fault_of(&config, failed)).await;
+    let fault = fault.unwrap_or(Fault::Blackhole);
+    let claim = tokio::time::timeout_at(deadline.into(), claim(&config, active)).await;
 
     let sockets = SocketDirectory::create_or_temporary(&config.runtime_directory)
         .context("make a directory for the sockets of ssh")?;
@@ -121,6 +122,21 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Everything that can be refused while nothing has been touched.
+async fn prepare(
+    config: &mut Config,
+    arguments: &Arguments,
+    deadline: Instant,
+) -> anyhow::Result<(NodeId, NodeId, BTreeMap<String, Planner>, String)> {
+    let failed = failed_node(config, &arguments.node_id)?;
+    let active = next_node(config, failed, arguments)?;
+    let planners = crate::agent::daemon::planners(config).context("NEXT_CONNINFO")?;
+    let healthy = healthy_identity(config, active);
+    let identity = tokio::time::timeout_at(deadline.into(), healthy).await;
+    let identity = identity.context("--timeout is over before the next node has answered")??;
+    Ok((failed, active, planners, identity))
 }
 
 impl Fleet {
@@ -250,7 +266,7 @@ async fn healthy_identity(config: &Config, active: NodeId) -> anyhow::Result<Str
     match probe(&node.conninfo, &mut None).await {
         Probe::Healthy { identity } => Ok(identity),
         Probe::Refusing { reason } | Probe::Failed { reason, .. } => bail!(
-            "node {:?} (ID: {active}) is not healthy, nothing was changed: {reason}",
+            "node {:?} (ID: {active}) is not healthy: {reason}",
             node.node_name
         ),
     }
