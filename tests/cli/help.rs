@@ -1,0 +1,84 @@
+//! What it says of itself.
+
+use crate::Place;
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let version = format!("repoint {}\n", env!("CARGO_PKG_VERSION"));
+    Place::new().run(&["--version"]).is(0, &version, "");
+}
+
+#[test]
+fn help_names_every_command() {
+    let expected = "\
+Keeps PgBouncer pointed at a live PostgreSQL node
+
+Usage: repoint [OPTIONS] <COMMAND>
+
+Commands:
+  daemon  Watch both nodes, and redirect the PgBouncers when one fails
+  notify  Redirect the PgBouncers because repmgrd says so: name this as its
+          event_notification_command
+  render  Show what would be done, and do nothing
+
+Options:
+  -f, --config-file <FILE>  The configuration; without it ./repoint.toml, then
+                            /etc/repoint/repoint.toml
+  -h, --help                Print help
+  -V, --version             Print version
+";
+    Place::new().run(&["--help"]).is(0, expected, "");
+}
+
+#[test]
+fn help_of_notify_holds_the_line_for_repmgr_conf_and_the_exit_status() {
+    let ran = Place::new().run(&["notify", "--help"]);
+    for line in [
+        "event_notification_command='/usr/bin/repoint -f /etc/repoint/repoint.toml notify \
+         %n %e %s \"%c\" \"%a\"'",
+        "Usage: repoint notify [OPTIONS] <NODE_ID> <EVENT> <SUCCESS> [NEXT_CONNINFO] \
+         [NEXT_NODE_NAME]",
+        "          %n: the node that failed",
+        "          %e: the event; only bdr_failover is acted on",
+        "      --timeout <SECONDS>",
+        "Exit status: 0 when every PgBouncer serves the node or the event is ignored, else 1.",
+    ] {
+        let found = ran.stdout.lines().any(|found| found == line);
+        assert!(found, "no line {line:?} in\n{}", ran.stdout);
+    }
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn help_of_the_other_commands_says_what_they_touch() {
+    let place = Place::new();
+    let render = place.run(&["render", "--help"]).stdout;
+    assert!(
+        render.starts_with("Show what would be done, and do nothing.\n"),
+        "{render}"
+    );
+    for option in [
+        "--node <NAME>",
+        "--pgbouncer <NAME>",
+        "--full",
+        "--for <FAULT>",
+    ] {
+        assert!(render.contains(option), "{option} is not in\n{render}");
+    }
+    let daemon = place.run(&["daemon", "--help"]).stdout;
+    for word in ["SIGTERM", "SIGHUP", "RUST_LOG", "leaves nothing paused"] {
+        assert!(daemon.contains(word), "{word} is not in\n{daemon}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_2_and_a_missing_argument_is_named() {
+    let place = Place::new();
+    let ran = place.run(&["notify"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("<NODE_ID>"), "{}", ran.stderr);
+    let ran = place.run(&["promote"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("'promote'"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--help"), "{}", ran.stderr);
+}
