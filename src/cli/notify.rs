@@ -89,7 +89,9 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
         .until(looked.min(deadline), |status| status.reached)
         .await;
     let highest = fleet.known.values().map(|status| status.generation).max();
-    let generation = highest.unwrap_or(Generation::NONE).next(config.node_id);
+    // Named after the target, not after this host: two calls at once with opposite targets must not
+    // have one number, or neither would give way to the other.
+    let generation = highest.unwrap_or(Generation::NONE).next(active);
     let decision = Decision {
         generation,
         failed,
