@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -105,25 +105,19 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
         insist: true,
         stopping: false,
     });
-    let settled =
-        move |status: &Status| status.settled == Some(generation) && status.astray.is_empty();
-    let all = fleet
-        .until(deadline - PAY_LIMIT.min(limit / 4), settled)
+    let missing = fleet
+        .end(generation, deadline - PAY_LIMIT.min(limit / 4))
         .await;
-    for (name, status) in &fleet.known {
-        print::line(&sentence(name, status, generation));
-    }
-    fleet
-        .until(deadline - PAY_LIMIT.min(limit / 4), |status| !status.owes)
-        .await;
-    let there = fleet.known.values().all(|status| status.astray.is_empty());
     fleet.stop(deadline).await;
     drop(claim);
-    Ok(if all && there {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    if missing > 0 {
+        bail!(
+            "{missing} of {} PgBouncers not redirected; \
+             run the same command again when the cause is gone",
+            config.pgbouncers.len()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Everything that can be refused while nothing has been touched.
@@ -137,7 +131,8 @@ async fn prepare(
     let planners = crate::agent::daemon::planners(config).context("NEXT_CONNINFO")?;
     let healthy = healthy_identity(config, active);
     let identity = tokio::time::timeout_at(deadline.into(), healthy).await;
-    let identity = identity.context("--timeout is over before the next node has answered")??;
+    let late = |_| anyhow!("--timeout is over before the next node has answered");
+    let identity = identity.map_err(late)??;
     Ok((failed, active, planners, identity))
 }
 
@@ -203,6 +198,24 @@ impl Fleet {
             self.known.insert(name, status);
         }
         true
+    }
+
+    /// Waits for what becomes of each PgBouncer and prints it; then until nothing is owed, which
+    /// concerns no client. Gives how many do not serve the node.
+    async fn end(&mut self, generation: Generation, deadline: Instant) -> usize {
+        let settled = |status: &Status| status.settled == Some(generation);
+        let ended = |status: &Status| settled(status) || status.generation > generation;
+        self.until(deadline, ended).await;
+        for (name, status) in &self.known {
+            print::line(&sentence(name, status, generation));
+        }
+        let serves = |status: &&Status| settled(status) && status.astray.is_empty();
+        let missing = self.known.len() - self.known.values().filter(serves).count();
+        if self.known.values().any(|status| status.owes) {
+            tracing::info!("staying until server_login_retry can be set again");
+        }
+        self.until(deadline, |status| !status.owes).await;
+        missing
     }
 
     async fn stop(mut self, deadline: Instant) {
@@ -314,6 +327,10 @@ fn sentence(name: &str, status: &Status, generation: Generation) -> String {
             Some(outcome) => format!("{name}: {outcome}"),
             None => format!("{name}: serves the node"),
         };
+    }
+    if status.generation > generation {
+        let newer = status.generation;
+        return format!("{name}: NOT redirected: its file holds a newer decision ({newer})");
     }
     match (&status.trouble, &status.outcome) {
         (Some(trouble), _) => format!("{name}: NOT redirected: {trouble}"),
