@@ -32,7 +32,8 @@ repoint.toml:20: runtime_directory: `run` is relative; write a path that begins 
 repoint.toml:29: node[2].node_name: expected a string, found an integer
 repoint.toml:32: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`
 repoint.toml:34: pgbouncer[pgb1].pasue: unknown key; did you mean `pause`? (the keys here are \
-`name`, `ssh`, `ssh_config`, `local`, `console`, `file`, `template`, `pause`, `settings`, `database`)
+`name`, `ssh`, `ssh_config`, `local`, `console`, `file`, `template`, `pause`, `settings`, \
+`database`)
 ";
     for command in COMMANDS {
         let place = Place::with_configuration(&text);

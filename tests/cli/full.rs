@@ -11,7 +11,8 @@ fn the_example_gives_a_file_for_each_node() {
 ;repoint v1 generation=0.0 active=1 writer=1 \
 sha256=d478d526ce2a99bebb13036e01bdb1b436992522eeb646d95172bb8cacf5b98e
 [databases]
-app = host='10.0.0.11' port='5432' dbname='bdrtest' user='app' pool_mode='transaction' pool_size='20'
+app = host='10.0.0.11' port='5432' dbname='bdrtest' user='app' \
+pool_mode='transaction' pool_size='20'
 ",
         "",
     );
@@ -21,7 +22,8 @@ app = host='10.0.0.11' port='5432' dbname='bdrtest' user='app' pool_mode='transa
 ;repoint v1 generation=0.0 active=2 writer=1 \
 sha256=26a4a653874053c5272ab88b370652571ea8d2cfdbb9669848c2a9a868b529f2
 [databases]
-app = host='10.0.0.12' port='5432' dbname='bdrtest' user='app' pool_mode='transaction' pool_size='20'
+app = host='10.0.0.12' port='5432' dbname='bdrtest' user='app' \
+pool_mode='transaction' pool_size='20'
 ",
         "",
     );
@@ -40,9 +42,11 @@ admin_users = \"repoint\"
         ("template", "template = \"pgbouncer.ini\""),
         ("listen_port", settings),
     ]);
-    Place::with_configuration(&text).run(&["render", "--full"]).is(
-        0,
-        "\
+    Place::with_configuration(&text)
+        .run(&["render", "--full"])
+        .is(
+            0,
+            "\
 ;repoint v1 generation=0.0 active=1 writer=1 \
 sha256=6eae2a8e911f3ee083914e2a1c8218ff3789a10487d15d287dcba62abdc051ed
 [pgbouncer]
@@ -52,10 +56,11 @@ listen_port = 6432
 so_reuseport = 1
 
 [databases]
-app = host='10.0.0.11' port='5432' dbname='bdrtest' user='app' pool_mode='transaction' pool_size='20'
+app = host='10.0.0.11' port='5432' dbname='bdrtest' user='app' \
+pool_mode='transaction' pool_size='20'
 ",
-        "",
-    );
+            "",
+        );
 }
 
 #[test]

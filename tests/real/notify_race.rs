@@ -42,6 +42,9 @@ fn assert_one_wins(cluster: &Cluster, called: &[(i32, String, String); 2]) {
     assert_eq!(ports[0], ports[1], "split: {called:?}");
     let winner = usize::from(ports[0] == cluster.node2().port());
     assert_eq!(called[winner].0, 0, "{winner} has won: {called:?}");
+    let (code, stdout, _) = &called[1 - winner];
+    let told = stdout.contains("NOT redirected: its file holds a newer decision");
+    assert_eq!(*code == 1, told, "the other one says why: {called:?}");
 }
 
 #[test]

@@ -1,0 +1,174 @@
+//! `repoint render` against running PgBouncers: exactly what would be done, and nothing is.
+
+use crate::fixture::{Cluster, Settings};
+use crate::notify::told;
+use crate::watching::serves;
+
+fn configuration(cluster: &Cluster) -> String {
+    let file = cluster.write_config(1, &Settings::default(), |_| ());
+    file.display().to_string()
+}
+
+/// Runs `render`; ports, paths and hashes are replaced by words.
+fn render(cluster: &Cluster, file: &str, arguments: &[&str]) -> (i32, String, String) {
+    let all = [&["-f", file, "render"], arguments].concat();
+    let (code, stdout, stderr) = told(&cluster.repoint(&all));
+    (code, in_words(cluster, &stdout), in_words(cluster, &stderr))
+}
+
+fn in_words(cluster: &Cluster, text: &str) -> String {
+    let mut text = text.replace(&cluster.directory().display().to_string(), "DIR");
+    for node in cluster.nodes() {
+        text = text.replace(&node.port().to_string(), &format!("PORT{}", node.id()));
+    }
+    for pooler in cluster.poolers() {
+        text = text.replace(
+            &pooler.port().to_string(),
+            &format!("PGB{}", pooler.number()),
+        );
+    }
+    while let Some(at) = text.find("sha256=") {
+        let hash = at + "sha256=".len()..at + "sha256=".len() + 64;
+        text.replace_range(at..hash.end, "HASH");
+    }
+    text
+}
+
+const CRASH_PGB1: &str = "\
+pgb1: pgb1:DIR/pgb1/conf/databases.ini
+--- DIR/pgb1/conf/databases.ini now
++++ DIR/pgb1/conf/databases.ini then
+@@ -1,2 +1,3 @@
++;repoint v1 generation=1.1 active=1 writer=1 HASH
+ [databases]
+-app = host='127.0.0.1' port='PORT2' dbname='bdrtest'
++app = host='127.0.0.1' port='PORT1' dbname='bdrtest'
+  host    stage the file beside the old one
+  console PAUSE \"app\"  -- on a connection of its own, given up after 300 ms
+  host    rename it into place  -- if the file is still the one above
+  console RELOAD
+  console SHOW DATABASES  -- if an entry is not as meant: the old file back, RELOAD, RESUME
+  console SET server_login_retry='0.02'  -- after SHOW CONFIG for the value to set again
+  console RESUME \"app\"
+  client  a query through `app` as `probe`  -- must land on the node, up to 5 s
+  console SET server_login_retry='15'  -- when that time has passed since RELOAD
+";
+
+#[test]
+fn it_shows_the_difference_and_every_command() {
+    let cluster = Cluster::builder().poolers(2).start();
+    let file = configuration(&cluster);
+    let before = Untouched::of(&cluster);
+    let (code, stdout, stderr) = render(&cluster, &file, &["--node", "node1"]);
+    let both = [CRASH_PGB1.to_owned(), CRASH_PGB1.replace("pgb1", "pgb2")];
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(stdout, both.join("\n") + "\n");
+    // The node of this host is the default, and one PgBouncer can be asked for.
+    let (code, stdout, _) = render(&cluster, &file, &["--pgbouncer", "pgb1"]);
+    assert_eq!((code, stdout), (0, format!("{CRASH_PGB1}\n")));
+    let (code, stdout, _) = render(
+        &cluster,
+        &file,
+        &["--pgbouncer", "pgb1", "--for", "blackhole"],
+    );
+    let blackhole = CRASH_PGB1.replace("after 300 ms", "after 20 ms");
+    assert_eq!((code, stdout), (0, format!("{blackhole}\n")));
+    assert_eq!(before, Untouched::of(&cluster));
+}
+
+#[test]
+fn nothing_is_to_be_done_where_a_pgbouncer_serves_the_node_already() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let file = configuration(&cluster);
+    let (code, stdout, stderr) = render(&cluster, &file, &["--node", "node2"]);
+    assert_eq!(
+        stdout,
+        "\
+pgb1: pgb1:DIR/pgb1/conf/databases.ini
+  nothing to do: no entry of it points at \"node1\"
+
+"
+    );
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_pgbouncer_that_is_not_reached_is_named_and_the_others_are_shown() {
+    let cluster = Cluster::builder().poolers(2).start();
+    let file = configuration(&cluster);
+    cluster.pooler(1).kill9();
+    let (code, stdout, stderr) = render(&cluster, &file, &[]);
+    assert_eq!((code, stderr.as_str()), (1, ""));
+    let (first, rest) = stdout.split_once('\n').expect("several lines");
+    assert!(first.starts_with("pgb1: not reached: "), "{first}");
+    assert!(
+        first.contains("PGB1") && first.contains("refused"),
+        "{first}"
+    );
+    let second = CRASH_PGB1.replace("pgb1", "pgb2").replace("PGB1", "PGB2");
+    assert_eq!(rest, format!("\n{second}\n"));
+    cluster.pooler(2).stop_sshd();
+    let (code, stdout, _) = render(&cluster, &file, &["--pgbouncer", "pgb2"]);
+    assert_eq!(code, 1);
+    assert!(stdout.starts_with("pgb2: not reached: "), "{stdout}");
+}
+
+#[test]
+fn a_pgbouncer_serves_with_the_file_that_full_gives() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let file = configuration(&cluster);
+    let arguments = ["-f", &file, "render", "--full", "--node", "node1"];
+    let (code, stdout, stderr) = told(&cluster.repoint(&arguments));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let pooler = cluster.pooler(1);
+    pooler.stop();
+    pooler.write_file(&stdout);
+    pooler.start();
+    assert!(serves(&cluster, 1, 1));
+    let rows = pooler.try_rows(
+        "app",
+        "select current_setting('cluster_name') as name",
+        crate::watching::DEADLINE,
+    );
+    assert_eq!(rows.expect("a client gets through")[0]["name"], "node1");
+    let (_, stdout, _) = render(&cluster, &file, &["--node", "node1"]);
+    assert!(stdout.contains("nothing to do"), "{stdout}");
+}
+
+/// Everything that could tell that someone was there.
+#[derive(Debug, PartialEq, Eq)]
+struct Untouched {
+    files: Vec<(String, std::time::SystemTime, String)>,
+    databases: Vec<String>,
+    reloads: usize,
+}
+
+impl Untouched {
+    fn of(cluster: &Cluster) -> Self {
+        let mut files = Vec::new();
+        let (mut databases, mut reloads) = (Vec::new(), 0);
+        for pooler in cluster.poolers() {
+            let file = pooler.file();
+            let directory = file.parent().expect("it is in a directory");
+            for entry in std::fs::read_dir(directory).expect("it can be read") {
+                let entry = entry.expect("it can be read");
+                let changed = entry.metadata().and_then(|data| data.modified());
+                let text = std::fs::read_to_string(entry.path()).expect("it is text");
+                let name = entry.file_name().to_string_lossy().into_owned();
+                files.push((name, changed.expect("a time"), text));
+            }
+            for row in pooler.admin("SHOW DATABASES") {
+                let columns = ["name", "host", "port", "database", "paused"];
+                databases.push(format!("{:?}", columns.map(|column| row.get(column))));
+            }
+            let log = pooler.log();
+            reloads += log.matches("RELOAD").count() + log.matches("PAUSE").count();
+        }
+        assert_eq!(files.len(), cluster.poolers().len(), "{files:?}");
+        Self {
+            files,
+            databases,
+            reloads,
+        }
+    }
+}
