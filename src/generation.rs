@@ -5,13 +5,14 @@
 
 use crate::config::NodeId;
 
-/// The number of a routing decision. A later one has a greater number; two agents that decide at
-/// the same moment differ in the node id, so that every PgBouncer sees the same one as the later.
+/// The number of a routing decision. A later one has a greater number; two that were made at the
+/// same moment differ in the node that they lead to, so that every PgBouncer sees the same one as
+/// the later, or they lead to the same node and are the same decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation {
     /// Counts decisions; 0 is a file that nobody decided on.
     pub number: u64,
-    /// The node whose agent decided.
+    /// The node that traffic goes to.
     pub node_id: NodeId,
 }
 
@@ -22,7 +23,7 @@ impl Generation {
         node_id: NodeId(0),
     };
 
-    /// The decision that comes after this one, made by the agent of `node_id`.
+    /// The decision that comes after this one and leads to `node_id`.
     #[must_use]
     pub fn next(self, node_id: NodeId) -> Self {
         Self {

@@ -9,15 +9,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::claim::{self, Wanted};
+use super::fleet::Fleet;
 use super::nodes::{self, Probed};
 use super::planning::{Planner, PlanningError};
-use super::pooler::{Identities, PoolerTask};
+use super::pooler::Identities;
 use super::recorder::{self, Job};
 use crate::config::{Config, NodeId};
 use crate::core::cluster::{Action, Cluster, Recovery};
 use crate::core::node::Health;
 use crate::core::plan::Decision;
-use crate::core::worker::{Assignment, Status};
+use crate::core::worker::{Status, note_foreign};
 
 /// When the daemon is told to stop, what is under way is brought to its end within this time.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -29,7 +30,6 @@ const RECORD_LIMIT: Duration = Duration::from_secs(2);
 struct Agent {
     config: Arc<Config>,
     cluster: Cluster,
-    assignments: watch::Sender<Assignment>,
     identities: watch::Sender<Identities>,
     wanted: watch::Sender<Wanted>,
     requests: u64,
@@ -57,37 +57,18 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) {
     let config = Arc::new(config);
-    let (assignments, assigned) = watch::channel(Assignment::default());
     let (identities, identified) = watch::channel(Identities::new());
-    let (status_tx, mut statuses) = mpsc::channel(QUEUE);
-    let mut poolers = JoinSet::new();
-    for (index, (name, planner)) in planners.into_iter().enumerate() {
-        let (Some(pgbouncer), Some(sockets)) = (
-            config.pgbouncers.get(&name),
-            socket_directory(sockets, index),
-        ) else {
-            continue;
-        };
-        let task = PoolerTask {
-            pgbouncer: pgbouncer.clone(),
-            planner,
-            sockets,
-            assignments: assigned.clone(),
-            identities: identified.clone(),
-            statuses: status_tx.clone(),
-        };
-        poolers.spawn(task.run());
-    }
-    drop(status_tx);
-
+    let mut fleet = match Fleet::start(&config, planners, sockets, &identified) {
+        Ok(fleet) => fleet,
+        Err(error) => {
+            tracing::error!("make a directory for sockets: {error}");
+            return;
+        }
+    };
     let mut monitors = JoinSet::new();
     let (probe_tx, mut probes) = mpsc::channel(QUEUE);
-    for node in config.nodes.values() {
-        monitors.spawn(nodes::watch(
-            node.clone(),
-            config.monitoring,
-            probe_tx.clone(),
-        ));
+    for node in config.nodes.values().cloned() {
+        monitors.spawn(nodes::watch(node, config.monitoring, probe_tx.clone()));
     }
     let (wanted, wants) = watch::channel(Wanted::Nothing);
     let (claim_tx, mut claims) = mpsc::channel(QUEUE);
@@ -96,74 +77,55 @@ pub async fn run(
     let (told_tx, mut told) = mpsc::channel(QUEUE);
     let record = recorder::record(Arc::clone(&config), job_rx, jobs.downgrade(), told_tx);
     let recorder = tokio::spawn(record);
-
-    let (nodes, names) = (
-        config.nodes.keys().copied(),
-        config.pgbouncers.keys().cloned(),
-    );
-    let cluster = Cluster::new(
-        config.node_id,
-        nodes,
-        names,
-        config.monitoring.monitor_interval,
-    );
-    let down_since = BTreeMap::new();
-    let mut agent = Agent {
-        config,
-        cluster,
-        assignments,
-        identities,
-        wanted,
-        requests: 0,
-        jobs,
-        down_since,
-    };
+    let mut agent = Agent::new(config, identities, wanted, jobs);
     tokio::pin!(stop);
     loop {
-        agent.act();
-        let wake = agent.cluster.wake_at();
+        agent.act(&fleet);
         let far = Instant::now() + Duration::from_secs(3600);
+        let wake = agent.cluster.wake_at().unwrap_or(far);
         tokio::select! {
             Some(probed) = probes.recv() => agent.probed(probed),
-            Some((name, status)) = statuses.recv() => agent.cluster.pooler(&name, status),
+            Some((name, status)) = fleet.heard() => agent.cluster.pooler(&name, status),
             Some(claimed) = claims.recv() => agent.claimed(&claimed),
             Some(heard) = told.recv() => agent.told(heard),
-            () = tokio::time::sleep_until(wake.unwrap_or(far).into()) => {}
+            () = tokio::time::sleep_until(wake.into()) => {}
             () = &mut stop => break,
         }
     }
-    agent
-        .assignments
-        .send_modify(|assignment| assignment.stopping = true);
-    let ends = async { while poolers.join_next().await.is_some() {} };
-    // Their last words must not make them wait.
-    let ends = async {
-        tokio::select! {
-            () = ends => {}
-            () = drain(&mut statuses) => {}
-        }
-    };
-    if tokio::time::timeout(STOP_LIMIT, ends).await.is_err() {
-        tracing::warn!(
-            "a PgBouncer does not answer; what was begun there is on record on its host"
-        );
+    if !fleet.stop(Instant::now() + STOP_LIMIT).await {
+        tracing::warn!("a PgBouncer does not answer; what is owed there is on record on its host");
     }
     drop(agent);
     drop(told);
     let _ = tokio::time::timeout(RECORD_LIMIT, recorder).await;
 }
 
-async fn drain(statuses: &mut mpsc::Receiver<(String, Status)>) {
-    while statuses.recv().await.is_some() {}
-    std::future::pending().await
-}
-
 impl Agent {
+    fn new(
+        config: Arc<Config>,
+        identities: watch::Sender<Identities>,
+        wanted: watch::Sender<Wanted>,
+        jobs: mpsc::Sender<Job>,
+    ) -> Self {
+        let nodes = config.nodes.keys().copied();
+        let names = config.pgbouncers.keys().cloned();
+        let interval = config.monitoring.monitor_interval;
+        Self {
+            cluster: Cluster::new(config.node_id, nodes, names, interval),
+            config,
+            identities,
+            wanted,
+            requests: 0,
+            jobs,
+            down_since: BTreeMap::new(),
+        }
+    }
+
     /// Does all that is to be done now; nothing here waits for anything outside.
-    fn act(&mut self) {
+    fn act(&mut self, fleet: &Fleet) {
         while let Some(action) = self.cluster.next(Instant::now()) {
             // First the workers, then the words.
-            self.assign();
+            fleet.assign(self.cluster.assignment());
             match action {
                 Action::Claim { on } => {
                     self.requests += 1;
@@ -188,8 +150,8 @@ impl Agent {
                 Action::Superseded { decision, by } => tracing::warn!(
                     generation = %decision.generation,
                     by = %by,
-                    "another agent decided later that traffic goes to node {}; standing back. Are the \
-                     nodes cut off from each other?",
+                    "another agent decided later that traffic goes to node {}; standing back. Are \
+                     the nodes cut off from each other?",
                     decision.failed
                 ),
                 Action::CheckRecovery { node, on } => {
@@ -198,16 +160,7 @@ impl Agent {
                 }
             }
         }
-        self.assign();
-    }
-
-    fn assign(&self) {
-        let assignment = self.cluster.assignment();
-        self.assignments.send_if_modified(|current| {
-            let changed = *current != assignment;
-            *current = assignment;
-            changed
-        });
+        fleet.assign(self.cluster.assignment());
     }
 
     fn announce(&mut self, decision: Decision, news: bool) {
@@ -228,6 +181,11 @@ impl Agent {
             );
         } else {
             tracing::info!("node {failed} is down; no PgBouncer points at it");
+            for (name, status) in self.cluster.poolers() {
+                if let Some(note) = note_foreign(status, decision.failed) {
+                    tracing::warn!(pgbouncer = name, "{note}");
+                }
+            }
         }
         self.record(Job::Failover(decision));
     }
@@ -328,10 +286,4 @@ impl Agent {
             }
         }
     }
-}
-
-fn socket_directory(parent: &Path, index: usize) -> Option<std::path::PathBuf> {
-    let path = parent.join(index.to_string());
-    std::fs::create_dir_all(&path).ok()?;
-    Some(path)
 }

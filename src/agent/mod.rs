@@ -6,6 +6,7 @@
 
 pub mod daemon;
 pub mod executor;
+pub mod fleet;
 pub mod links;
 pub mod planning;
 pub mod pooler;

@@ -48,6 +48,8 @@ struct Running {
     worker: Worker,
     links: Option<Links>,
     backoff: backoff::ExponentialBackoff,
+    /// Whether the log knows that it is reached.
+    told_reached: bool,
     /// Whether the log knows that it is away.
     told_away: bool,
     told: Status,
@@ -69,6 +71,7 @@ impl PoolerTask {
             worker,
             links: None,
             backoff,
+            told_reached: false,
             told_away: false,
             told: Status::default(),
         };
@@ -156,22 +159,40 @@ impl Running {
         let looked = links.look(earlier.filter(|_| !file)).await;
         match looked {
             Ok(observation) => {
-                if std::mem::take(&mut self.told_away) {
-                    tracing::info!(pgbouncer = self.name(), "PgBouncer is reached again");
-                }
                 self.backoff.reset();
-                let astray = self.worker.status().astray.clone();
+                self.told_away = false;
+                let (before, first) = (self.worker.status().clone(), !self.told_reached);
                 self.worker.observed(observation, file, Instant::now());
-                if !self.worker.status().astray.is_subset(&astray) {
-                    tracing::warn!(
-                        pgbouncer = self.name(),
-                        "{}; is the file taken in with %include, and was PgBouncer reloaded?",
-                        self.worker.status().serving()
-                    );
+                if first {
+                    self.told_reached = true;
+                    self.say_reached();
+                } else if !self.worker.status().astray.is_subset(&before.astray) {
+                    self.say_astray();
                 }
             }
             Err(error) => self.away(&error),
         }
+    }
+
+    fn say_reached(&self) {
+        let (name, status) = (self.name(), self.worker.status());
+        let versions = self.links.iter().flat_map(|links| &links.consoles);
+        let version = versions.map(|console| console.version).min();
+        let version = version.map(|version| version.to_string());
+        let nodes: Vec<String> = status.serves.iter().map(NodeId::to_string).collect();
+        let serves = nodes.join(",");
+        tracing::info!(pgbouncer = name, version, serves, "PgBouncer is reached");
+        if !status.astray.is_empty() {
+            self.say_astray();
+        }
+    }
+
+    fn say_astray(&self) {
+        tracing::warn!(
+            pgbouncer = self.name(),
+            "{}; is the file taken in with %include, and was PgBouncer reloaded?",
+            self.worker.status().serving()
+        );
     }
 
     async fn redirect(
@@ -189,7 +210,7 @@ impl Running {
             .planner
             .plan(&decision, &moves, confirm, observation, version);
         let login_retry = observation.login_retry(HASTY);
-        let note = note_foreign(observation, self.worker.routing(), decision.failed);
+        let note = note_foreign(self.worker.status(), decision.failed);
         let (mut outcome, owed) = match plan {
             Ok(plan) => {
                 let identity = self.task.identities.borrow().get(&decision.active).cloned();
@@ -219,8 +240,8 @@ impl Running {
                 tracing::warn!(
                     pgbouncer = self.name(),
                     operation = token,
-                    databases = paused.join(","),
-                    "cleared up after an operation that did not end: its databases are resumed"
+                    resumed = paused.join(","),
+                    "cleared up after an operation that did not end"
                 );
                 self.worker.resolved();
             }
@@ -243,6 +264,7 @@ impl Running {
     fn away(&mut self, error: &LinkError) {
         let trouble = error.line();
         let wait = self.backoff.next_backoff().unwrap_or(CONNECT_WAIT_MAX);
+        self.told_reached = false;
         if std::mem::replace(&mut self.told_away, true) {
             tracing::debug!(pgbouncer = self.name(), trouble, "PgBouncer is not reached");
         } else {

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use super::{load, print};
+use crate::agent::fleet::Fleet;
 use crate::agent::planning::Planner;
-use crate::agent::pooler::{Identities, PoolerTask};
+use crate::agent::pooler::Identities;
 use crate::agent::sockets::SocketDirectory;
 use crate::cluster_db::claim::ClaimSession;
 use crate::config::{Config, Node, NodeId};
@@ -49,11 +49,10 @@ pub(super) struct Arguments {
     timeout: f64,
 }
 
-struct Fleet {
-    assignments: watch::Sender<Assignment>,
-    statuses: mpsc::Receiver<(String, Status)>,
+/// The fleet, and what was heard of it last.
+struct Watched {
+    fleet: Fleet,
     known: BTreeMap<String, Status>,
-    tasks: JoinSet<()>,
 }
 
 pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -82,13 +81,18 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
 
     let sockets = SocketDirectory::create_or_temporary(&config.runtime_directory)
         .context("make a directory for the sockets of ssh")?;
-    let identities = Identities::from([(active, identity)]);
-    let mut fleet = Fleet::start(&config, planners, sockets.path(), identities);
+    // The sender may go: nothing new is learned here.
+    let (_, identities) = watch::channel(Identities::from([(active, identity)]));
+    let fleet = Fleet::start(&config, planners, sockets.path(), &identities)
+        .context("make a directory for the sockets of ssh")?;
+    let known = config.pgbouncers.keys().cloned();
+    let known = known.map(|name| (name, Status::default())).collect();
+    let mut watched = Watched { fleet, known };
     let looked = Instant::now() + LOOK_LIMIT;
-    fleet
+    watched
         .until(looked.min(deadline), |status| status.reached)
         .await;
-    let highest = fleet.known.values().map(|status| status.generation).max();
+    let highest = watched.known.values().map(|status| status.generation).max();
     // Named after the target, not after this host: two calls at once with opposite targets must not
     // have one number, or neither would give way to the other.
     let generation = highest.unwrap_or(Generation::NONE).next(active);
@@ -98,17 +102,17 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
         active,
         fault,
     };
-    fleet.assign(Assignment {
+    watched.fleet.assign(Assignment {
         decision: Some(decision),
         may_act: true,
         busy: true,
         insist: true,
         stopping: false,
     });
-    let missing = fleet
+    let missing = watched
         .end(generation, deadline - PAY_LIMIT.min(limit / 4))
         .await;
-    fleet.stop(deadline).await;
+    watched.fleet.stop(deadline).await;
     drop(claim);
     if missing > 0 {
         bail!(
@@ -136,62 +140,11 @@ async fn prepare(
     Ok((failed, active, planners, identity))
 }
 
-impl Fleet {
-    fn start(
-        config: &Config,
-        planners: BTreeMap<String, Planner>,
-        sockets: &Path,
-        identities: Identities,
-    ) -> Self {
-        let (assignments, assigned) = watch::channel(Assignment::default());
-        // The sender may go: nobody learns anything new here.
-        let (_, identities) = watch::channel(identities);
-        let (sender, statuses) = mpsc::channel(64);
-        let mut tasks = JoinSet::new();
-        for (index, (name, planner)) in planners.into_iter().enumerate() {
-            let Some(pgbouncer) = config.pgbouncers.get(&name).cloned() else {
-                continue;
-            };
-            let sockets = sockets.join(index.to_string());
-            if let Err(error) = std::fs::create_dir_all(&sockets) {
-                tracing::error!(
-                    pgbouncer = name,
-                    error = error.to_string(),
-                    "no directory for sockets"
-                );
-                continue;
-            }
-            let task = PoolerTask {
-                pgbouncer,
-                planner,
-                sockets,
-                assignments: assigned.clone(),
-                identities: identities.clone(),
-                statuses: sender.clone(),
-            };
-            tasks.spawn(task.run());
-        }
-        let known = config
-            .pgbouncers
-            .keys()
-            .map(|name| (name.clone(), Status::default()))
-            .collect();
-        Self {
-            assignments,
-            statuses,
-            known,
-            tasks,
-        }
-    }
-
-    fn assign(&self, assignment: Assignment) {
-        self.assignments.send_replace(assignment);
-    }
-
+impl Watched {
     /// Waits until `condition` holds for every PgBouncer; `false`: it does not by `deadline`.
     async fn until(&mut self, deadline: Instant, condition: impl Fn(&Status) -> bool) -> bool {
         while !self.known.values().all(&condition) {
-            let heard = tokio::time::timeout_at(deadline.into(), self.statuses.recv()).await;
+            let heard = tokio::time::timeout_at(deadline.into(), self.fleet.heard()).await;
             let Ok(Some((name, status))) = heard else {
                 return false;
             };
@@ -216,20 +169,6 @@ impl Fleet {
         }
         self.until(deadline, |status| !status.owes).await;
         missing
-    }
-
-    async fn stop(mut self, deadline: Instant) {
-        self.assignments
-            .send_modify(|assignment| assignment.stopping = true);
-        let ends = async {
-            loop {
-                tokio::select! {
-                    ended = self.tasks.join_next() => if ended.is_none() { return },
-                    Some(_) = self.statuses.recv() => {}
-                }
-            }
-        };
-        let _ = tokio::time::timeout_at(deadline.into(), ends).await;
     }
 }
 

@@ -155,7 +155,7 @@ async fn show(
         bail!("there is only one node");
     };
     let decision = Decision {
-        generation: observation.file.generation.next(config.node_id),
+        generation: observation.file.generation.next(node.node_id),
         failed: *failed,
         active: node.node_id,
         fault: match fault {

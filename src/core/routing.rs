@@ -60,6 +60,11 @@ impl Routing {
         self.entries.keys()
     }
 
+    /// The nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.keys().copied()
+    }
+
     /// What an entry of ours looks like when it points at `node`.
     #[must_use]
     pub fn address(&self, entry: &str, node: NodeId) -> Option<&ServerAddress> {

@@ -85,6 +85,8 @@ pub struct Status {
     pub serves: BTreeSet<NodeId>,
     /// Entries of ours that point at none of the nodes, or are not there.
     pub astray: BTreeSet<String>,
+    /// Entries of others that point at each node: not ours to move, but to be named.
+    pub foreign: BTreeMap<NodeId, BTreeSet<String>>,
     /// The generation of its file.
     pub generation: Generation,
     /// The node that its file was written for.
@@ -275,6 +277,8 @@ impl Worker {
         self.status.serves = routing.names().flat_map(nodes).collect();
         let astray = |name: &&String| nodes(name).is_empty();
         self.status.astray = routing.names().filter(astray).cloned().collect();
+        let foreign = |node| (node, observation.foreign_at(node, routing));
+        self.status.foreign = routing.nodes().map(foreign).collect();
         self.status.paused = !left_paused(&observation, routing).is_empty();
         self.status.generation = observation.file.generation;
         self.status.file_active = observation.file.active;
@@ -328,15 +332,13 @@ impl Worker {
         if kept || (gone && !self.status.paused && !self.unconfirmed) {
             self.status.settled = Some(decision.generation);
             if self.status.outcome.is_none() {
-                let observation = self.observation.iter();
-                let notes =
-                    observation.filter_map(|o| note_foreign(o, &self.routing, decision.failed));
+                let note = note_foreign(&self.status, decision.failed);
                 let end = End::Skipped(self.status.serving());
                 self.status.outcome = Some(Outcome {
                     generation: decision.generation,
                     active: decision.active,
                     end,
-                    warnings: notes.collect(),
+                    warnings: note.into_iter().collect(),
                     left_paused: Vec::new(),
                     took: Duration::ZERO,
                     entries: BTreeMap::new(),
@@ -382,8 +384,7 @@ impl Worker {
                 .contains(&decision.failed)
         };
         let moves: BTreeSet<String> = self.routing.names().filter(on_failed).cloned().collect();
-        let to_resume = !left_paused(observation, &self.routing).is_empty();
-        if moves.is_empty() && !to_resume && !self.unconfirmed {
+        if moves.is_empty() && !self.unconfirmed {
             return None;
         }
         let confirm = if moves.is_empty() {
@@ -443,19 +444,16 @@ impl Worker {
 
 /// What to tell of entries that still point at the failed node and are not ours to move.
 #[must_use]
-pub fn note_foreign(
-    observation: &Observation,
-    routing: &Routing,
-    failed: NodeId,
-) -> Option<String> {
-    let foreign = observation.foreign_at(failed, routing);
+pub fn note_foreign(status: &Status, failed: NodeId) -> Option<String> {
+    let foreign = status
+        .foreign
+        .get(&failed)
+        .filter(|names| !names.is_empty())?;
     let names: Vec<String> = foreign.iter().map(|name| format!("`{name}`")).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "{} still point at node {failed}; repoint's configuration does not name them",
-            names.join(", ")
-        )
-    })
+    Some(format!(
+        "{} still point at node {failed}; repoint's configuration does not name them",
+        names.join(", ")
+    ))
 }
 
 /// Entries that are paused and that an operation on record has paused; the others are an
@@ -737,14 +735,14 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_with_the_claim_resumes_what_a_dead_one_paused_without_waiting() {
+    fn a_pause_of_another_agent_that_may_be_at_work_is_not_ended_and_not_settled() {
         let mut world = World::seen(with_operation(paused(at(NODE1, 1)), false));
         world.worker.assign(acting(decision(2)), world.now);
-        let Do::Redirect { moves, confirm, .. } = world.next() else {
-            panic!("{:?}", world.next())
-        };
-        assert!(moves.is_empty());
-        assert_eq!(confirm, BTreeSet::from(["app".to_owned()]));
+        assert_eq!(world.next(), Do::Look { file: true });
+        let still = with_operation(paused(at(NODE1, 1)), false);
+        world.worker.observed(still, true, world.now);
+        assert!(matches!(world.next(), Do::Wait(_)));
+        assert_eq!(world.worker.status().settled, None);
     }
 
     #[test]

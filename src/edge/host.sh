@@ -7,87 +7,125 @@
 # 22 the staged file is damaged, 23 another agent holds the lock, 24 the directory is not writable.
 set -u
 umask 077
-verb=$1
-file=$(readlink -f -- "$2") || { echo "no directory for $2" >&2; exit 24; }
-shift 2
-directory=$(dirname -- "$file")
-name=$(basename -- "$file")
-lock=$directory/.$name.repoint-lock
-operation=$directory/.$name.repoint-operation
-previous=$file.prev
-
 fail() { status=$1; shift; printf '%s\n' "$*" >&2; exit "$status"; }
-boot() { cat /proc/sys/kernel/random/boot_id; }
-uptime_s() { sed 's/[. ].*//' /proc/uptime; }
-hash_of() { if [ -e "$1" ]; then sha256sum <"$1" | sed 's/ .*//'; else echo absent; fi; }
-# "NUMBER NODE_ID" of the header, "0 0" without one.
+
+# Few processes are started: on a busy host each of them takes its time, and some verbs run while
+# clients are paused. So functions set variables, and the shell itself reads files of one line.
+verb=$1
+file=$(readlink -f -- "$2") || fail 24 "no directory for $2"
+shift 2
+directory=${file%/*}/
+name=${file##*/}
+lock=$directory.$name.repoint-lock
+operation=$directory.$name.repoint-operation
+previous=$file.prev
+read -r boot </proc/sys/kernel/random/boot_id
+read -r uptime rest </proc/uptime
+uptime=${uptime%%.*}
+
+# Sets hash.
+hash_of() {
+    hash=absent
+    if [ -e "$1" ]; then hash=$(sha256sum <"$1"); hash=${hash%% *}; fi
+}
+# Sets number and node_id from the header; 0 and 0 without one.
 generation_of() {
-    found=
-    [ -e "$1" ] && found=$(sed -n '1s/^;repoint v1 generation=\([0-9]\{1,18\}\)\.\([0-9]\{1,9\}\) .*$/\1 \2/p' "$1")
-    echo "${found:-0 0}"
+    line=
+    if [ -e "$1" ]; then IFS= read -r line <"$1"; fi
+    number=0 node_id=0
+    case $line in
+    ';repoint v1 generation='*)
+        value=${line#;repoint v1 generation=}
+        value=${value%% *}
+        number=${value%%.*} node_id=${value#*.}
+        # Eighteen digits are what every shell can compare.
+        case $number$node_id in *[!0-9]* | '') number=0 node_id=0 ;; esac
+        if [ "${#number}" -gt 18 ] || [ "${#node_id}" -gt 9 ]; then number=0 node_id=0; fi
+        ;;
+    esac
 }
 take_lock() {
-    # Only whoever holds the lock for longer than any step lasts makes another one give up.
-    # First in a subshell: a POSIX shell ends, without a word of ours, when exec cannot open a file.
-    (: >>"$lock") 2>/dev/null || fail 24 "cannot write in $directory as $(id -un)"
+    # Tried with a command first: a POSIX shell ends without a word when exec cannot open a file.
+    { true >>"$lock"; } 2>/dev/null || fail 24 "cannot write in $directory as $(id -un)"
     exec 9>>"$lock"
+    # Only whoever holds the lock for longer than any step lasts makes another one give up.
     flock -w 3 9 || fail 23 "another agent holds $lock"
 }
 # Whether the operation that is on record is the one of this token.
-ours() { [ -e "$operation" ] && [ "$(sed -n '1s/ .*//p' "$operation")" = "$1" ]; }
+ours() {
+    owner=
+    if [ -e "$operation" ]; then read -r owner rest <"$operation"; fi
+    [ "$owner" = "$1" ]
+}
 # One line: TOKEN BOOT_ID EXPIRES(seconds of uptime) JSON
 record() {
-    printf '%s %s %s %s\n' "$1" "$(boot)" "$(($(uptime_s) + $2))" "$3" >"$operation.$1" &&
+    printf '%s %s %s %s\n' "$1" "$boot" "$((uptime + $2))" "$3" >"$operation.$1" &&
         mv -fT -- "$operation.$1" "$operation"
+}
+# Gives the staged file the mode and owner of the file that it will replace.
+dress() {
+    both=$(stat -c %u:%g:%a -- "$file" "$staged")
+    wanted=${both%%[!0-9:]*} found=${both##*[!0-9:]}
+    [ "$wanted" = "$found" ] && return
+    chmod --reference="$file" -- "$staged" || return
+    [ "${wanted%:*}" = "${found%:*}" ] || chown --reference="$file" -- "$staged"
 }
 
 case $verb in
 inspect)
-    printf 'boot %s\nuptime %s\npath %s\nhash %s\n' "$(boot)" "$(uptime_s)" "$file" "$(hash_of "$file")"
-    printf 'operation %s\n' "$([ -e "$operation" ] && head -n 1 -- "$operation")"
-    if [ -w "$directory" ]; then echo 'writable yes'; else echo 'writable no'; fi
-    echo content
-    [ -e "$file" ] && cat -- "$file"
-    exit 0
+    hash_of "$file"
+    line=
+    if [ -e "$operation" ]; then IFS= read -r line <"$operation"; fi
+    writable=no
+    if [ -w "$directory" ]; then writable=yes; fi
+    printf 'boot %s\nuptime %s\npath %s\nhash %s\noperation %s\nwritable %s\ncontent\n' \
+        "$boot" "$uptime" "$file" "$hash" "$line" "$writable"
+    if [ -e "$file" ]; then cat -- "$file"; fi
     ;;
 stage) # TOKEN SHA256 LEASE_SECONDS JSON, the new file on standard input
     take_lock
     # Of those before this operation: their agents are gone or too late, and nobody else removes it.
-    rm -f -- "$directory/.$name.repoint-staged-"*
-    staged=$directory/.$name.repoint-staged-$1
-    cat >"$staged" || fail 24 "cannot write $staged"
-    [ "$(hash_of "$staged")" = "$2" ] || { rm -f -- "$staged"; fail 22 "$staged is not what was sent"; }
-    if [ -e "$file" ]; then
-        chmod --reference="$file" -- "$staged"
-        [ "$(stat -c %u:%g -- "$file")" = "$(stat -c %u:%g -- "$staged")" ] ||
-            chown --reference="$file" -- "$staged" ||
-            { rm -f -- "$staged"; fail 24 "cannot give $staged the owner of $file"; }
-    else
+    for staged in "$directory.$name.repoint-staged-"*; do
+        if [ -e "$staged" ]; then rm -f -- "$staged"; fi
+    done
+    staged=$directory.$name.repoint-staged-$1
+    cat >"$staged" || { rm -f -- "$staged"; fail 24 "cannot write $staged"; }
+    hash_of "$staged"
+    [ "$hash" = "$2" ] || { rm -f -- "$staged"; fail 22 "$staged is not what was sent"; }
+    if [ ! -e "$file" ]; then
         chmod 0640 -- "$staged"
+    elif ! dress; then
+        rm -f -- "$staged"
+        fail 24 "cannot give $staged the owner and mode of $file"
     fi
     sync -- "$staged" && record "$1" "$3" "$4"
     ;;
 activate) # TOKEN NUMBER NODE_ID HASH_READ SHA256
     take_lock
-    staged=$directory/.$name.repoint-staged-$1
-    set -- "$@" $(generation_of "$file")
-    [ "$(hash_of "$staged")" = "$5" ] || fail 22 "$staged is gone or damaged"
-    if [ "$6" -gt "$2" ] || { [ "$6" -eq "$2" ] && [ "$7" -gt "$3" ]; }; then
-        fail 20 "$file is of generation $6.$7"
+    staged=$directory.$name.repoint-staged-$1
+    hash_of "$staged"
+    [ "$hash" = "$5" ] || fail 22 "$staged is gone or damaged"
+    generation_of "$file"
+    if [ "$number" -gt "$2" ] || { [ "$number" -eq "$2" ] && [ "$node_id" -gt "$3" ]; }; then
+        fail 20 "$file is of generation $number.$node_id"
     fi
-    [ "$(hash_of "$file")" = "$4" ] || fail 21 "$file is not the one that was read"
-    if [ -e "$file" ]; then
-        # A copy under the old name's lock, then one rename: the file is whole at every moment.
-        cp -p -- "$file" "$previous.$1" && mv -fT -- "$previous.$1" "$previous" || exit 24
-    else
+    hash_of "$file"
+    [ "$hash" = "$4" ] || fail 21 "$file is not the one that was read"
+    # The old file under a second name, then one rename: the file is whole at every moment.
+    if [ ! -e "$file" ]; then
         rm -f -- "$previous"
+    elif ! ln -fT -- "$file" "$previous" 2>/dev/null; then
+        cp -p -- "$file" "$previous.$1" && mv -fT -- "$previous.$1" "$previous" ||
+            fail 24 "cannot keep $file as $previous"
     fi
     mv -fT -- "$staged" "$file" && sync -- "$file" "$directory"
     ;;
 rollback) # TOKEN NUMBER NODE_ID SHA256: only what this operation itself put there
     take_lock
-    [ "$(generation_of "$file")" = "$2 $3" ] || fail 20 "$file is of generation $(generation_of "$file")"
-    [ "$(hash_of "$file")" = "$4" ] || fail 21 "$file was changed since"
+    generation_of "$file"
+    [ "$number.$node_id" = "$2.$3" ] || fail 20 "$file is of generation $number.$node_id"
+    hash_of "$file"
+    [ "$hash" = "$4" ] || fail 21 "$file was changed since"
     if [ -e "$previous" ]; then
         cp -p -- "$previous" "$previous.$1" && mv -fT -- "$previous.$1" "$file"
     else
@@ -101,7 +139,7 @@ record) # TOKEN LEASE_SECONDS JSON: what is still owed of an operation of ours
     ;;
 settle) # TOKEN: nothing is owed
     take_lock
-    rm -f -- "$directory/.$name.repoint-staged-$1"
+    rm -f -- "$directory.$name.repoint-staged-$1"
     if ours "$1"; then rm -f -- "$operation"; fi
     ;;
 *)

@@ -19,6 +19,10 @@ use tokio::time::timeout;
 use crate::config;
 use crate::generation::Generation;
 
+mod inspection;
+
+pub use inspection::{Inspection, OperationRecord};
+
 const SCRIPT: &str = include_str!("host.sh");
 /// Covers TCP and banner (OpenSSH's `ConnectTimeout`, whole seconds).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -70,7 +74,7 @@ pub enum RemoteError {
         reason: String,
     },
     /// The session broke or stayed silent: it may have been done or not.
-    #[error("{verb} on `{host}`: {reason}; perhaps done")]
+    #[error("{verb} on `{host}`: {reason}")]
     Lost {
         /// What was attempted.
         verb: &'static str,
@@ -79,32 +83,6 @@ pub enum RemoteError {
         /// What happened.
         reason: String,
     },
-}
-
-/// What is on record about an operation that has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OperationRecord {
-    /// Whose operation.
-    pub token: String,
-    /// Whether its time is over: the host's uptime says so, or the host was started anew.
-    pub expired: bool,
-    /// What is owed, as whoever began it wrote it.
-    pub debt: String,
-}
-
-/// What was found on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspection {
-    /// The file itself, symbolic links followed.
-    pub path: PathBuf,
-    /// SHA-256 of the file, or `absent`.
-    pub hash: String,
-    /// Whether files can be created and renamed in its directory.
-    pub writable: bool,
-    /// An operation on record.
-    pub operation: Option<OperationRecord>,
-    /// The file's bytes; `None` when there is none.
-    pub content: Option<Vec<u8>>,
 }
 
 /// An open way to a host.
@@ -179,7 +157,7 @@ impl RemoteHost {
     /// [`RemoteError::Failed`] when the directory is not there, [`RemoteError::Lost`].
     pub async fn inspect(&self) -> Result<Inspection, RemoteError> {
         let output = self.verb("inspect", &[], &[]).await?;
-        parse_inspection(&output).ok_or_else(|| RemoteError::NoCommand {
+        inspection::parse(&output).ok_or_else(|| RemoteError::NoCommand {
             host: self.name.clone(),
             reason: "the answer is not that of a plain `sh`".to_owned(),
         })
@@ -480,46 +458,6 @@ async fn run_there(session: &Session, words: &[&str], input: &[u8]) -> Result<En
         }),
         Err(error) => Err(chain(&error)),
     }
-}
-
-fn parse_inspection(output: &[u8]) -> Option<Inspection> {
-    let mut rest = output;
-    let mut line = |key: &str| -> Option<String> {
-        let end = rest.iter().position(|byte| *byte == b'\n')?;
-        let (head, tail) = rest.split_at(end);
-        rest = &tail[1..];
-        std::str::from_utf8(head)
-            .ok()?
-            .strip_prefix(key)
-            .map(|value| value.trim().to_owned())
-    };
-    let boot = line("boot ")?;
-    let uptime: u64 = line("uptime ")?.parse().ok()?;
-    let path = PathBuf::from(line("path ")?);
-    let hash = line("hash ")?;
-    let operation = line("operation")?;
-    let writable = line("writable ")? == "yes";
-    line("content")?;
-    let content = (hash != "absent").then(|| rest.to_vec());
-    Some(Inspection {
-        path,
-        operation: parse_operation(&operation, &boot, uptime),
-        writable,
-        hash,
-        content,
-    })
-}
-
-fn parse_operation(line: &str, boot: &str, uptime: u64) -> Option<OperationRecord> {
-    let mut words = line.splitn(4, ' ');
-    let token = words.next().filter(|token| !token.is_empty())?.to_owned();
-    let (boot_then, expires) = (words.next()?, words.next()?.parse::<u64>().ok()?);
-    let debt = words.next().unwrap_or_default().to_owned();
-    Some(OperationRecord {
-        token,
-        expired: boot_then != boot || uptime >= expires,
-        debt,
-    })
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

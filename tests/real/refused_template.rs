@@ -77,8 +77,8 @@ fn a_file_that_pgbouncer_refuses_is_taken_back_and_everything_stays_as_it_was() 
     client.simple_query("select 1").expect("it answers");
 }
 
-/// PgBouncer would have taken the entries above the line that it refuses, and would not have started
-/// again with such a file.
+/// PgBouncer would have taken the entries above the line that it refuses, and would not have
+/// started again with such a file.
 #[test]
 fn a_mode_that_pgbouncer_refuses_is_found_at_the_start() {
     let cluster = Cluster::builder().poolers(1).start();

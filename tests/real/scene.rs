@@ -14,7 +14,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// From the decision to the first commit on the new node.
 pub(crate) const FIRST_COMMIT: Duration = Duration::from_secs(1);
 
-/// Starts the daemon of a node; returns when it watches both nodes and has looked at every PgBouncer.
+/// Starts the daemon of a node; returns when it watches both nodes and has looked at every
+/// PgBouncer.
 #[track_caller]
 pub(crate) fn start_daemon(cluster: &Cluster, node_id: u32, settings: &Settings) -> Daemon {
     let poolers: Vec<&Pooler> = cluster.poolers().iter().collect();

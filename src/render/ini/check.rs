@@ -357,7 +357,8 @@ mod tests {
         for (rest, expected) in [
             (
                 "b = host=a pool_mode=bogus",
-                "database entry `b`: `pool_mode` is not session, transaction or statement; correct it",
+                "database entry `b`: `pool_mode` is not session, transaction or statement; \
+                 correct it",
             ),
             (
                 "b = host=a port=7402abc",

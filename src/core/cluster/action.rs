@@ -1,0 +1,81 @@
+//! What the cluster asks for, and what it is told: plain data.
+
+use crate::config::NodeId;
+use crate::core::plan::Decision;
+use crate::generation::Generation;
+
+/// What became of an attempt at the claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimResult {
+    /// It is ours.
+    Granted,
+    /// The other agent has it.
+    Held,
+    /// The node did not answer, or could not be asked.
+    Failed(String),
+}
+
+/// What a look at a returned node's replication gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovery {
+    /// It runs, and the node is marked active.
+    Recovered,
+    /// Not yet, and why.
+    Pending(String),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Try to take the claim on this node.
+    Claim {
+        /// The surviving node.
+        on: NodeId,
+    },
+    /// Give the claim back.
+    Release,
+    /// A failover was decided: tell everybody, record it.
+    Announce {
+        /// Which.
+        decision: Decision,
+        /// Whether it is news: something points at the failed node, or may. Not so for the agent
+        /// that stood by and finds everything done.
+        news: bool,
+    },
+    /// The other agent holds the claim: said once for each failure.
+    StandBy {
+        /// The node that failed.
+        failed: NodeId,
+    },
+    /// A node is down and there is no other to go to: said once for each failure.
+    NoCandidate {
+        /// The node that failed.
+        failed: NodeId,
+    },
+    /// The node answers again, and nobody had decided: said once.
+    Reappeared {
+        /// The node.
+        node: NodeId,
+    },
+    /// How far the redirect has come: when it is complete, or when it cannot be for now.
+    Report {
+        /// Which.
+        decision: Decision,
+        /// Whether every PgBouncer serves the node.
+        complete: bool,
+    },
+    /// Another agent decided later, and otherwise: this one stands back.
+    Superseded {
+        /// What this agent had decided.
+        decision: Decision,
+        /// What it found.
+        by: Generation,
+    },
+    /// Look whether replication with a returned node runs again.
+    CheckRecovery {
+        /// The node that was down.
+        node: NodeId,
+        /// The node that stayed.
+        on: NodeId,
+    },
+}

@@ -1,0 +1,483 @@
+use super::*;
+use crate::core::outcome::{End, Outcome};
+
+const NODE1: NodeId = NodeId(1);
+const NODE2: NodeId = NodeId(2);
+
+struct World {
+    cluster: Cluster,
+    now: Instant,
+}
+
+fn up() -> Health {
+    Health::Up {
+        identity: "x".to_owned(),
+    }
+}
+
+fn serving(node: NodeId, generation: u64) -> Status {
+    Status {
+        reached: true,
+        serves: [node].into(),
+        generation: Generation {
+            number: generation,
+            node_id: NODE1,
+        },
+        ..Status::default()
+    }
+}
+
+fn away() -> Status {
+    Status {
+        trouble: Some("no route to host".to_owned()),
+        ..Status::default()
+    }
+}
+
+impl World {
+    /// The agent of node 1, both nodes up, two PgBouncers on node 2.
+    fn new() -> Self {
+        let now = Instant::now();
+        let poolers = ["pgb1".to_owned(), "pgb2".to_owned()];
+        let mut cluster = Cluster::new(NODE1, [NODE1, NODE2], poolers, Duration::from_secs(5));
+        cluster.node(NODE1, up(), now);
+        cluster.node(NODE2, up(), now);
+        cluster.pooler("pgb1", serving(NODE2, 0));
+        cluster.pooler("pgb2", serving(NODE2, 0));
+        Self { cluster, now }
+    }
+
+    fn down(&mut self, node: NodeId) {
+        let down = Health::Down {
+            fault: Fault::Crash,
+            reason: String::new(),
+            since: self.now,
+        };
+        self.cluster.node(node, down, self.now);
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.cluster.next(self.now))
+            .take(20)
+            .collect()
+    }
+
+    fn later(&mut self, seconds: f64) {
+        self.now += Duration::from_secs_f64(seconds);
+    }
+
+    fn claim(&mut self, on: NodeId, result: ClaimResult) -> Vec<Action> {
+        self.cluster.claimed(on, &result, self.now);
+        self.actions()
+    }
+
+    fn settle(&mut self, name: &str, decision: &Decision) {
+        let mut status = serving(decision.active, 0);
+        status.generation = decision.generation;
+        status.settled = Some(decision.generation);
+        self.cluster.pooler(name, status);
+    }
+}
+
+fn decision(number: u64, by: NodeId) -> Decision {
+    Decision {
+        generation: Generation {
+            number,
+            node_id: by,
+        },
+        failed: NODE2,
+        active: NODE1,
+        fault: Fault::Crash,
+    }
+}
+
+fn announce(decision: &Decision) -> Action {
+    let decision = decision.clone();
+    Action::Announce {
+        decision,
+        news: true,
+    }
+}
+
+#[test]
+fn an_agent_that_finds_everything_done_records_it_and_says_no_more() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Held);
+    world.cluster.pooler("pgb1", serving(NODE1, 1));
+    world.cluster.pooler("pgb2", serving(NODE1, 1));
+    world.later(0.5);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    let decided = decision(2, NODE1);
+    let quiet = Action::Announce {
+        decision: decided.clone(),
+        news: false,
+    };
+    assert_eq!(world.claim(NODE1, ClaimResult::Granted), [quiet]);
+    world.settle("pgb1", &decided);
+    world.settle("pgb2", &decided);
+    assert_eq!(world.actions(), [Action::Release]);
+}
+
+#[test]
+fn a_node_that_goes_down_is_claimed_on_the_survivor_announced_and_reported_when_complete() {
+    let mut world = World::new();
+    assert_eq!(world.actions(), []);
+    world.down(NODE2);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    assert!(
+        !world.cluster.assignment().may_act,
+        "nobody acts without the claim"
+    );
+    let decided = decision(1, NODE1);
+    assert_eq!(
+        world.claim(NODE1, ClaimResult::Granted),
+        [announce(&decided)]
+    );
+    let assignment = world.cluster.assignment();
+    assert!(assignment.may_act && assignment.insist);
+    assert_eq!(assignment.decision, Some(decided.clone()));
+    world.settle("pgb1", &decided);
+    assert_eq!(world.actions(), []);
+    world.settle("pgb2", &decided);
+    let report = Action::Report {
+        decision: decided,
+        complete: true,
+    };
+    assert_eq!(world.actions(), [report, Action::Release]);
+    world.later(60.0);
+    assert_eq!(world.actions(), [], "done is done");
+}
+
+#[test]
+fn the_generation_is_above_all_that_any_file_carries() {
+    let mut world = World::new();
+    world.cluster.pooler("pgb2", serving(NODE2, 41));
+    world.down(NODE2);
+    world.actions();
+    let announced = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(announced, [announce(&decision(42, NODE1))]);
+}
+
+#[test]
+fn the_agent_that_stands_by_takes_over_when_the_claim_comes_free() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    let stand_by = world.claim(NODE1, ClaimResult::Held);
+    assert_eq!(stand_by, [Action::StandBy { failed: NODE2 }]);
+    assert_eq!(world.actions(), [], "not asked again at once");
+    world.later(0.5);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    assert_eq!(world.claim(NODE1, ClaimResult::Held), [], "said once");
+    world.later(0.5);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    assert_eq!(
+        world.claim(NODE1, ClaimResult::Granted),
+        [announce(&decision(1, NODE1))]
+    );
+}
+
+#[test]
+fn a_node_that_reappears_before_anybody_decided_is_left_alone() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.cluster.node(NODE2, up(), world.now);
+    let actions = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(actions[0], Action::Reappeared { node: NODE2 });
+    assert!(actions.contains(&Action::Release));
+    assert_eq!(world.cluster.assignment().decision, None);
+}
+
+#[test]
+fn a_pgbouncer_that_was_away_is_waited_for_even_when_the_node_is_back() {
+    let mut world = World::new();
+    world.cluster.pooler("pgb2", away());
+    world.down(NODE2);
+    world.actions();
+    let decided = decision(1, NODE1);
+    let first = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(first[0], announce(&decided));
+    world.settle("pgb1", &decided);
+    let report = Action::Report {
+        decision: decided.clone(),
+        complete: false,
+    };
+    assert_eq!(world.actions(), [report], "said once that one is missing");
+    world.cluster.node(NODE2, up(), world.now);
+    world.later(3600.0);
+    let actions = world.actions();
+    assert_eq!(
+        actions,
+        [Action::CheckRecovery {
+            node: NODE2,
+            on: NODE1
+        }]
+    );
+    let assignment = world.cluster.assignment();
+    assert_eq!(assignment.decision, Some(decided.clone()), "still in force");
+    assert!(
+        !assignment.insist,
+        "but those that were moved may go back by hand"
+    );
+    world.settle("pgb2", &decided);
+    let report = Action::Report {
+        decision: decided,
+        complete: true,
+    };
+    assert_eq!(world.actions(), [report, Action::Release]);
+}
+
+#[test]
+fn a_pgbouncer_that_points_at_the_dead_node_again_is_moved_again() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    let decided = decision(1, NODE1);
+    world.settle("pgb1", &decided);
+    world.settle("pgb2", &decided);
+    world.actions();
+    world.cluster.pooler("pgb2", serving(NODE2, 0));
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+}
+
+#[test]
+fn a_later_decision_of_another_agent_is_not_fought() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    let decided = decision(1, NODE1);
+    world.settle("pgb1", &decided);
+    world.settle("pgb2", &decided);
+    world.actions();
+    // Behind a partition the other agent sent it back, with a greater number.
+    world.cluster.pooler("pgb2", serving(NODE2, 2));
+    assert_eq!(world.actions(), []);
+}
+
+#[test]
+fn a_later_decision_the_other_way_makes_the_agent_stand_back() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    let mut status = serving(NODE2, 5);
+    status.file_active = Some(NODE2);
+    world.cluster.pooler("pgb2", status);
+    let by = Generation {
+        number: 5,
+        node_id: NODE1,
+    };
+    let superseded = Action::Superseded {
+        decision: decision(1, NODE1),
+        by,
+    };
+    assert_eq!(world.actions(), [superseded, Action::Release]);
+    world.later(60.0);
+    assert_eq!(world.actions(), []);
+}
+
+#[test]
+fn what_a_later_decision_for_the_same_node_left_unfinished_is_finished_under_a_new_number() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    // The other agent decided at the same moment, replaced the file, and is gone.
+    let mut unfinished = serving(NODE2, 0);
+    unfinished.generation = decision(1, NODE2).generation;
+    unfinished.file_active = Some(NODE1);
+    world.cluster.pooler("pgb1", unfinished.clone());
+    assert_eq!(world.actions(), []);
+    let raised = decision(2, NODE1);
+    assert_eq!(world.cluster.assignment().decision, Some(raised.clone()));
+    world.cluster.pooler("pgb1", unfinished);
+    assert_eq!(world.actions(), []);
+    let still = world.cluster.assignment().decision;
+    assert_eq!(still, Some(raised.clone()), "once is enough");
+    world.settle("pgb1", &raised);
+    world.settle("pgb2", &raised);
+    let report = Action::Report {
+        decision: raised,
+        complete: true,
+    };
+    assert_eq!(world.actions()[0], report);
+}
+
+#[test]
+fn without_another_node_nothing_is_decided_until_one_is_back() {
+    let mut world = World::new();
+    world.down(NODE1);
+    world.actions();
+    world.down(NODE2);
+    let actions = world.claim(NODE2, ClaimResult::Failed(String::new()));
+    assert!(
+        actions.contains(&Action::NoCandidate { failed: NODE1 }),
+        "{actions:?}"
+    );
+    assert!(
+        actions.contains(&Action::NoCandidate { failed: NODE2 }),
+        "{actions:?}"
+    );
+    world.later(60.0);
+    assert_eq!(world.actions(), []);
+    world.cluster.node(NODE1, up(), world.now);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+}
+
+#[test]
+fn when_the_target_dies_too_its_decision_is_dropped() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    world.down(NODE1);
+    let actions = world.actions();
+    assert!(actions.contains(&Action::Release), "{actions:?}");
+    assert!(!world.cluster.assignment().may_act);
+}
+
+#[test]
+fn recovery_is_looked_for_by_the_agent_that_stayed_and_later_by_the_returned_ones() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world
+        .cluster
+        .claimed(NODE1, &ClaimResult::Failed(String::new()), world.now);
+    world.cluster.node(NODE2, up(), world.now);
+    let actions = world.actions();
+    assert!(
+        actions.contains(&Action::CheckRecovery {
+            node: NODE2,
+            on: NODE1
+        }),
+        "{actions:?}"
+    );
+    let pending = Recovery::Pending("slot inactive".to_owned());
+    world.cluster.recovery(NODE2, &pending, world.now);
+    assert_eq!(world.actions(), []);
+    world.later(5.0);
+    assert_eq!(
+        world.actions(),
+        [Action::CheckRecovery {
+            node: NODE2,
+            on: NODE1
+        }]
+    );
+    world
+        .cluster
+        .recovery(NODE2, &Recovery::Recovered, world.now);
+    world.later(60.0);
+    assert_eq!(world.actions(), []);
+
+    let mut own = World::new();
+    own.down(NODE1);
+    own.actions();
+    own.cluster.node(NODE1, up(), own.now);
+    let soon = own.actions();
+    assert!(
+        !soon
+            .iter()
+            .any(|action| matches!(action, Action::CheckRecovery { .. }))
+    );
+    own.later(10.0);
+    let later = own.actions();
+    assert!(
+        later.contains(&Action::CheckRecovery {
+            node: NODE1,
+            on: NODE2
+        }),
+        "{later:?}"
+    );
+}
+
+#[test]
+fn nothing_is_reported_before_every_pgbouncer_was_tried() {
+    let mut world = World::new();
+    world.cluster.pooler("pgb1", Status::default());
+    world.down(NODE2);
+    world.actions();
+    world.later(1.0);
+    world.actions();
+    let decided = decision(1, NODE1);
+    assert_eq!(
+        world.claim(NODE1, ClaimResult::Granted),
+        [announce(&decided)]
+    );
+    world.settle("pgb2", &decided);
+    assert_eq!(world.actions(), [], "pgb1 was not looked at yet");
+    world.cluster.pooler("pgb1", away());
+    let report = Action::Report {
+        decision: decided,
+        complete: false,
+    };
+    assert_eq!(world.actions(), [report]);
+}
+
+#[test]
+fn a_failed_attempt_does_not_count_as_settled() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    let decided = decision(1, NODE1);
+    world.settle("pgb1", &decided);
+    let mut failed = serving(NODE2, 0);
+    failed.outcome = Some(Outcome {
+        generation: decided.generation,
+        active: NODE1,
+        end: End::Failed {
+            reason: "disk full".to_owned(),
+            restored: None,
+        },
+        warnings: Vec::new(),
+        left_paused: Vec::new(),
+        took: Duration::ZERO,
+        entries: BTreeMap::new(),
+    });
+    world.cluster.pooler("pgb2", failed);
+    let report = Action::Report {
+        decision: decided,
+        complete: false,
+    };
+    assert_eq!(world.actions(), [report]);
+}
+
+#[test]
+fn a_file_of_an_old_decision_that_is_only_seen_now_is_moved_all_the_same() {
+    let mut world = World::new();
+    world.cluster.pooler("pgb2", away());
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    // Its host was away since before the failure; its file leads to node 2 by an older decision.
+    let mut status = serving(NODE2, 7);
+    status.file_active = Some(NODE2);
+    world.cluster.pooler("pgb2", status);
+    world.actions();
+    let topped = world.cluster.assignment().decision;
+    assert_eq!(topped, Some(decision(8, NODE1)));
+}
+
+#[test]
+fn an_agent_that_has_just_started_looks_at_every_pgbouncer_before_it_decides() {
+    let mut world = World::new();
+    world.cluster.pooler("pgb2", Status::default());
+    world.down(NODE2);
+    assert_eq!(world.actions(), []);
+    world.cluster.pooler("pgb2", serving(NODE2, 3));
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+
+    let mut hangs = World::new();
+    hangs.cluster.pooler("pgb2", Status::default());
+    hangs.down(NODE2);
+    assert_eq!(hangs.actions(), []);
+    assert_eq!(hangs.cluster.wake_at(), Some(hangs.now + FIRST_LOOK_LIMIT));
+    hangs.later(1.0);
+    assert_eq!(hangs.actions(), [Action::Claim { on: NODE1 }]);
+}
