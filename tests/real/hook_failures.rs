@@ -29,11 +29,11 @@ fn a_hook_that_never_ends_delays_neither_the_redirect_nor_the_monitoring() {
     let text = format!("sleep 1000 &\necho $! >> {file}\necho $$ >> {file}\nsleep 1000\n");
     cluster.home().write(&script, &text);
     let command = format!("sh {} %e", script.display());
-    let daemons = watched(&cluster, &settings(&command, "3s"));
+    let daemons = watched(&cluster, &settings(&command, "5s"));
 
     cluster.node2().kill9();
     wait_until_served(&cluster, 1);
-    let late = "did not end within 3 s and was ended";
+    let late = "did not end within 5 s and was ended";
     let lines = |needle: &str| {
         let lines = daemons.iter().flat_map(|daemon| daemon.lines());
         lines

@@ -18,7 +18,7 @@ fn race(cluster: &Cluster, files: [&str; 2]) -> [(i32, String, String); 2] {
             &next.conninfo(),
             next.name(),
             "--timeout",
-            "10",
+            "20",
         ]))
     };
     thread::scope(|scope| {

@@ -74,6 +74,10 @@ fn it_shows_the_difference_and_every_command() {
     let blackhole = CRASH_PGB1.replace("after 300 ms", "after 20 ms");
     assert_eq!((code, stdout), (0, format!("{blackhole}\n")));
     assert_eq!(before, Untouched::of(&cluster));
+    // Its sockets are gone, too.
+    let sockets = cluster.daemon_directory(1).join("run");
+    let left = std::fs::read_dir(sockets).expect("it is there").count();
+    assert_eq!(left, 0);
 }
 
 #[test]

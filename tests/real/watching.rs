@@ -19,8 +19,16 @@ pub(crate) fn watched(cluster: &Cluster, settings: &Settings) -> [Daemon; 2] {
 pub(crate) fn wait_until_watching(cluster: &Cluster, daemons: &[Daemon]) {
     for daemon in daemons {
         for node in cluster.nodes() {
-            let monitoring = format!("monitoring node \"{}\"", node.name());
-            daemon.wait_for_log(&monitoring, DEADLINE);
+            // On a busy machine the first probe may come to nothing.
+            let name = node.name();
+            let up = [
+                format!("monitoring node \"{name}\""),
+                format!("node \"{name}\" (ID: {}) answers again", node.id()),
+            ];
+            wait_until(DEADLINE, &up[0], || {
+                let log = daemon.log();
+                up.iter().any(|line| log.contains(line))
+            });
         }
     }
     for node in cluster.nodes() {
