@@ -8,6 +8,7 @@ use crate::conninfo::server_address::ServerAddress;
 use crate::core::plan::{Decision, Plan};
 use crate::core::pooler::{Observation, Version};
 use crate::core::routing::Routing;
+use crate::core::worker::HASTY;
 use crate::generation::Generation;
 use crate::render::template::{RenderError, Renderer};
 use crate::render::{header, ini};
@@ -166,6 +167,7 @@ impl Planner {
             content: rendered.content,
             expected: rendered.expected,
             hash_read: observation.file.hash.clone(),
+            inherited: inherited(observation),
             also_resume: crate::core::worker::left_paused(observation, &self.routing),
             pause: self.pause,
         })
@@ -207,6 +209,16 @@ impl Planner {
         let content = header::with_header(generation, active, self.writer, &body);
         Ok(Rendered { content, expected })
     }
+}
+
+/// What an operation before this one owes: its value is in force, and it is on record what to set.
+fn inherited(observation: &Observation) -> Option<String> {
+    let mut processes = observation.processes.iter();
+    let debt = &observation.file.operation.as_ref()?.debt;
+    let value = debt.server_login_retry.clone()?;
+    processes
+        .any(|process| process.server_login_retry == HASTY)
+        .then_some(value)
 }
 
 /// Names an operation: no two of one fleet have the same.

@@ -60,9 +60,9 @@ pub(super) async fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
                         break ended;
                     }
                     Err(error) => {
-                        tracing::error!(
-                            "the configuration is not taken, the old one stays: {error:#}"
-                        );
+                        // One line of the log, however many problems it names.
+                        let why = format!("{error:#}").replace('\n', " ");
+                        tracing::error!("the configuration is not taken, the old one stays: {why}");
                     }
                 },
             }

@@ -197,7 +197,7 @@ impl Worker {
             self.not_before = now;
             self.unconfirmed = false;
             self.status.outcome = None;
-            // Whether there is anything to do for it is told by a fresh look.
+            // What there is to do for it is told by a fresh look: another agent may just have done it.
             self.looked = None;
             // An unreachable host may have come back with the very fault that caused the decision.
             if let Link::Down { retry_at } = &mut self.link {
@@ -228,6 +228,9 @@ impl Worker {
         let Some(observation) = &self.observation else {
             return Do::Look { file: true };
         };
+        if self.looked.is_none() {
+            return Do::Look { file: false };
+        }
         if let Some(resolve) = self.orphan(observation) {
             return resolve;
         }
@@ -604,6 +607,13 @@ mod tests {
             self.worker.next(self.now)
         }
 
+        /// Assigns, and takes the look that follows.
+        fn assign(&mut self, assignment: Assignment, then: Observation) {
+            self.worker.assign(assignment, self.now);
+            assert_eq!(self.next(), Do::Look { file: false }, "a fresh look tells");
+            self.worker.observed(then, true, self.now);
+        }
+
         fn moves(&self) -> bool {
             matches!(self.next(), Do::Redirect { .. })
         }
@@ -640,21 +650,13 @@ mod tests {
             may_act: false,
             ..acting(decision(1))
         };
-        world.worker.assign(without, world.now);
+        world.assign(without, at(NODE2, 0));
         assert!(!world.moves());
         world.worker.assign(acting(decision(1)), world.now);
         assert!(world.moves());
 
         let mut elsewhere = World::seen(at(NODE1, 0));
-        elsewhere.worker.assign(acting(decision(1)), elsewhere.now);
-        assert_eq!(
-            elsewhere.next(),
-            Do::Look { file: false },
-            "a fresh look tells"
-        );
-        elsewhere
-            .worker
-            .observed(at(NODE1, 0), false, elsewhere.now);
+        elsewhere.assign(acting(decision(1)), at(NODE1, 0));
         assert_eq!(elsewhere.worker.status().settled, Some(generation(1)));
         let outcome = elsewhere.worker.status().outcome.clone().unwrap();
         assert_eq!(outcome.to_string(), "left alone: it serves node 1 already");
@@ -711,7 +713,7 @@ mod tests {
     #[test]
     fn a_file_of_a_later_decision_is_not_touched() {
         let mut world = World::seen(at(NODE2, 2));
-        world.worker.assign(acting(decision(1)), world.now);
+        world.assign(acting(decision(1)), at(NODE2, 2));
         assert!(!world.moves());
     }
 
@@ -738,7 +740,7 @@ mod tests {
     fn a_pause_of_another_agent_that_may_be_at_work_is_not_ended_and_not_settled() {
         let mut world = World::seen(with_operation(paused(at(NODE1, 1)), false));
         world.worker.assign(acting(decision(2)), world.now);
-        assert_eq!(world.next(), Do::Look { file: true });
+        assert_eq!(world.next(), Do::Look { file: false });
         let still = with_operation(paused(at(NODE1, 1)), false);
         world.worker.observed(still, true, world.now);
         assert!(matches!(world.next(), Do::Wait(_)));

@@ -39,7 +39,7 @@ fn failover_and_recovery_call_it_once_each_with_the_arguments_of_repmgr() {
     wait_until_served(&cluster, 1);
     let failover = format!("<2><bdr_failover><1><{}><node1>", node1.conninfo());
     wait_until(DEADLINE, "both have dealt with it", || {
-        let second = |log: String| log.contains("is marked inactive already; no second event");
+        let second = |log: String| log.contains("is down; no PgBouncer points at it");
         daemons.iter().any(|daemon| second(daemon.log()))
             && !calls(&cluster, "further.log").is_empty()
     });

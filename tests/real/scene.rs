@@ -96,7 +96,7 @@ pub(crate) fn assert_file_leads_to(pooler: &Pooler, node: &Node) {
     let body = format!("[databases]\napp = host='127.0.0.1' port='{port}' dbname='bdrtest'\n");
     let hash = header::hash(body.as_bytes());
     let by = |writer: u32| {
-        let head = format!(";repoint v1 generation=1.{writer} active={id} writer={writer}");
+        let head = format!(";repoint v1 generation=1.{id} active={id} writer={writer}");
         format!("{head} sha256={hash}\n{body}")
     };
     let text = pooler.file_text();
