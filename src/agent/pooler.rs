@@ -16,7 +16,7 @@ use crate::core::debt::Debt;
 use crate::core::outcome::{End, Outcome};
 use crate::core::plan::Decision;
 use crate::core::sequence::Owed;
-use crate::core::worker::{Assignment, Do, HASTY, Status, Worker, note_foreign};
+use crate::core::worker::{Assignment, Do, HASTY, Status, Worker, note_edited, note_foreign};
 
 /// The first wait after a failed connection; doubled up to [`CONNECT_WAIT_MAX`].
 const CONNECT_WAIT: Duration = Duration::from_millis(200);
@@ -210,7 +210,11 @@ impl Running {
             .planner
             .plan(&decision, &moves, confirm, observation, version);
         let login_retry = observation.login_retry(HASTY);
-        let note = note_foreign(self.worker.status(), decision.failed);
+        let foreign = note_foreign(self.worker.status(), decision.failed);
+        let notes = foreign
+            .into_iter()
+            .chain(note_edited(&observation.file))
+            .collect::<Vec<_>>();
         let (mut outcome, owed) = match plan {
             Ok(plan) => {
                 let identity = self.task.identities.borrow().get(&decision.active).cloned();
@@ -222,7 +226,7 @@ impl Running {
             }
             Err(error) => (not_planned(&decision, error.to_string()), None),
         };
-        outcome.warnings.extend(note);
+        outcome.warnings.extend(notes);
         if outcome.serves() {
             tracing::info!(pgbouncer = self.name(), node = %decision.active, "{outcome}");
         } else {

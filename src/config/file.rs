@@ -37,7 +37,7 @@ const HOOK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// `node_id` is an `integer` in `repmgr.nodes`.
 const NODE_ID_MAX: u32 = i32::MAX.unsigned_abs();
 /// Socket paths hold 107 bytes, and an SSH session's socket takes 52 of them below the directory.
-const RUNTIME_DIRECTORY_BYTES_MAX: usize = 55;
+const RUNTIME_DIRECTORY_BYTES_MAX: usize = 48;
 /// PostgreSQL's limit for names.
 const NAME_BYTES_MAX: usize = 63;
 
@@ -72,7 +72,6 @@ fn config(top: &mut Table<'_>) -> Option<Config> {
     let monitoring = monitoring(top);
     let replication = replication(top);
     let hook = hook(top);
-    let state_directory = directory(top, "state_directory", "/var/lib/repoint");
     let runtime_directory = runtime_directory(top);
     let pgbouncers = pgbouncers::read(top);
     Some(Config {
@@ -82,7 +81,6 @@ fn config(top: &mut Table<'_>) -> Option<Config> {
         replication: replication?,
         hook: hook?,
         pgbouncers: pgbouncers?,
-        state_directory: state_directory?,
         runtime_directory: runtime_directory?,
     })
 }

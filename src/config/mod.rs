@@ -32,8 +32,6 @@ pub struct Config {
     pub hook: Hook,
     /// The PgBouncers, by name.
     pub pgbouncers: BTreeMap<String, PgBouncer>,
-    /// Where state that must survive a restart lives.
-    pub state_directory: PathBuf,
     /// Where the sockets of SSH sessions live; short, because socket paths have 107 bytes at most.
     pub runtime_directory: PathBuf,
 }

@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_typing_mistake_finds_its_word_and_another_word_finds_none() {
-        let known = ["conninfo", "node_id", "node_name", "state_directory"];
+        let known = ["conninfo", "node_id", "node_name", "runtime_directory"];
         for (word, expected) in [
             ("coninfo", Some("conninfo")),
             ("ocnninfo", Some("conninfo")),

@@ -11,7 +11,7 @@ use crate::config::NodeId;
 use crate::core::debt::Debt;
 use crate::core::outcome::{End, Outcome};
 use crate::core::plan::Decision;
-use crate::core::pooler::Observation;
+use crate::core::pooler::{FileState, Observation};
 use crate::core::retry::Retry;
 use crate::core::routing::Routing;
 use crate::core::sequence::Owed;
@@ -459,6 +459,15 @@ pub fn note_foreign(status: &Status, failed: NodeId) -> Option<String> {
     ))
 }
 
+/// What to tell of a file that somebody edited since it was written: it is wholly ours.
+#[must_use]
+pub fn note_edited(file: &FileState) -> Option<String> {
+    (file.untouched == Some(false)).then(|| {
+        "the file was edited by hand since repoint wrote it; the edited one is kept as .prev"
+            .to_owned()
+    })
+}
+
 /// Entries that are paused and that an operation on record has paused; the others are an
 /// operator's.
 #[must_use]
@@ -478,7 +487,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, file};
     use crate::core::node::Fault;
-    use crate::core::pooler::{EntryState, FileState, Operation, ProcessState};
+    use crate::core::pooler::{EntryState, Operation, ProcessState};
 
     const NODE1: NodeId = NodeId(1);
     const NODE2: NodeId = NodeId(2);

@@ -50,7 +50,6 @@ fn what_is_left_out_has_its_default() {
     assert!(config.hook.events.is_empty());
     assert_eq!(config.hook.timeout, Duration::from_secs(60));
     assert!(config.hook.pass_password);
-    assert_eq!(config.state_directory, Path::new("/var/lib/repoint"));
     assert_eq!(config.runtime_directory, Path::new("/run/repoint"));
     let pgbouncer = &config.pgbouncers["pgb1"];
     assert!(pgbouncer.pause);
@@ -220,7 +219,7 @@ fn no_secret_gets_into_a_message() {
 
 #[test]
 fn a_problem_is_one_line_whatever_the_file_holds() {
-    let text = format!("\"a\\nb\\u001b[31m\" = 1\nstate_directory = \"x\\ny\"\n{BASE}");
+    let text = format!("\"a\\nb\\u001b[31m\" = 1\nruntime_directory = \"x\\ny\"\n{BASE}");
     let problems = read(&text)
         .expect_err("an unknown key and a relative path")
         .to_string();
@@ -291,7 +290,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
      `monitor_interval_secs`, `reconnect_attempts`, `reconnect_interval`, \
      `replication_type`, `replication`, `event_notification_command`, \
      `event_notifications`, `event_notification_timeout`, \
-     `event_notification_password`, `state_directory`, `runtime_directory`, \
+     `event_notification_password`, `runtime_directory`, \
      `pgbouncer`)",
         ],
     ),
@@ -303,7 +302,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
      `node_name`, `conninfo`, `monitor_interval`, `monitor_interval_secs`, \
      `reconnect_attempts`, `reconnect_interval`, `replication_type`, `replication`, \
      `event_notification_command`, `event_notifications`, \
-     `event_notification_timeout`, `event_notification_password`, `state_directory`, \
+     `event_notification_timeout`, `event_notification_password`, \
      `runtime_directory`, `pgbouncer`)",
         ],
     ),
@@ -453,8 +452,8 @@ const CASES: &[(&str, &str, &[&str])] = &[
     // Directories.
     (
         "node_id = 1\n\n",
-        "node_id = 1\nstate_directory = \"var\"\n",
-        &["2: state_directory: `var` is relative; write a path that begins with `/`"],
+        "node_id = 1\nruntime_directory = \"var\"\n",
+        &["2: runtime_directory: `var` is relative; write a path that begins with `/`"],
     ),
     (
         "node_id = 1\n\n",
@@ -462,7 +461,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
      \"/run/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"\n",
         &[
             "2: runtime_directory: 56 bytes are too long, because paths of sockets are \
-     limited; use at most 55",
+     limited; use at most 48",
         ],
     ),
     // Nodes.
