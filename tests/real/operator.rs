@@ -71,3 +71,24 @@ fn a_file_that_is_edited_in_the_middle_is_kept_and_read_again() {
     let previous = std::fs::read_to_string(previous).expect("it is there");
     assert_eq!(previous, edited);
 }
+
+#[test]
+fn edits_by_hand_are_replaced_but_kept_aside_and_told() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let pooler = cluster.pooler(1);
+    let file = cluster.write_config(1, &Settings::default(), |_| ());
+    let file = file.display().to_string();
+    let first = cluster.repoint(&["-f", &file, "render", "--full", "--node", "node2"]);
+    let edited = String::from_utf8(first.stdout).expect("text") + "; by hand\n";
+    pooler.write_file(&edited);
+    pooler.admin("RELOAD");
+
+    let daemon = cluster.daemon(1, &Settings::default());
+    daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    cluster.node2().kill9();
+    let told = daemon.wait_for_log("redirected `app`", DEADLINE);
+    assert!(told.text.contains("was edited by hand"), "{}", told.text);
+    let previous = pooler.file().with_file_name("databases.ini.prev");
+    let previous = std::fs::read_to_string(previous).expect("it is there");
+    assert_eq!(previous, edited);
+}
