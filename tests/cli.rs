@@ -3,6 +3,8 @@
 
 #[path = "cli/configuration.rs"]
 mod configuration;
+#[path = "cli/daemon.rs"]
+mod daemon;
 #[path = "cli/full.rs"]
 mod full;
 #[path = "cli/help.rs"]

@@ -192,6 +192,9 @@ impl Agent {
 
     fn report(&mut self, decision: Decision, complete: bool) {
         let poolers = self.cluster.poolers();
+        if poolers.is_empty() {
+            return;
+        }
         let settled = |status: &&Status| status.settled == Some(decision.generation);
         let there = poolers.values().filter(settled).count();
         let words: Vec<String> = poolers
@@ -216,13 +219,11 @@ impl Agent {
                 "redirect not complete, going on until it is: {details}"
             );
         }
-        if !poolers.is_empty() {
-            self.record(Job::Redirect {
-                decision,
-                complete,
-                details,
-            });
-        }
+        self.record(Job::Redirect {
+            decision,
+            complete,
+            details,
+        });
     }
 
     fn record(&self, job: Job) {

@@ -1,7 +1,7 @@
 //! The task of one PgBouncer: does what its worker ([`crate::core::worker`]) says, and tells what
 //! came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -198,8 +198,8 @@ impl Running {
     async fn redirect(
         &mut self,
         decision: Decision,
-        moves: std::collections::BTreeSet<String>,
-        confirm: std::collections::BTreeSet<String>,
+        moves: BTreeSet<String>,
+        confirm: BTreeSet<String>,
     ) {
         let (Some(links), Some(observation)) = (&self.links, self.worker.observation()) else {
             return;

@@ -34,6 +34,7 @@ mod restored_file;
 mod several_processes;
 mod short_outage;
 mod stop_and_reload;
+mod tables;
 mod unreachable_pooler;
 mod watching;
 mod whole_ini;

@@ -1,0 +1,91 @@
+//! `repmgr.nodes` and `repmgr.events`: made where they are absent, used as they are where they are.
+
+use crate::fixture::{Cluster, Node, Settings, wait_until};
+use crate::scene::DEADLINE;
+
+/// What an installation of repmgr has made; a stand-in for its extension, with one column more than
+/// is known here, as a later version may have.
+const OF_REPMGR: &str = "
+    CREATE SCHEMA repmgr;
+    CREATE TABLE repmgr.nodes (node_id int PRIMARY KEY, upstream_node_id int,
+        active bool NOT NULL DEFAULT true, node_name text NOT NULL, type text NOT NULL,
+        location text NOT NULL DEFAULT 'default', priority int NOT NULL DEFAULT 100,
+        conninfo text NOT NULL, repluser varchar(63) NOT NULL, slot_name text,
+        config_file text NOT NULL, of_a_later_version text DEFAULT 'kept');
+    CREATE TABLE repmgr.events (node_id int NOT NULL, event text NOT NULL,
+        successful bool NOT NULL DEFAULT true,
+        event_timestamp timestamptz NOT NULL DEFAULT current_timestamp, details text);
+    INSERT INTO repmgr.nodes (node_id, node_name, type, conninfo, repluser, config_file, priority)
+        VALUES (1, 'node1', 'bdr', 'host=as-registered', '', '', 77),
+               (2, 'node2', 'bdr', 'host=as-registered', '', '', 77);
+    INSERT INTO repmgr.events (node_id, event, details) VALUES (1, 'bdr_register', 'by repmgr')";
+
+fn events(node: &Node) -> Vec<String> {
+    let rows = node.rows("SELECT event FROM repmgr.events ORDER BY event_timestamp");
+    rows.into_iter().map(|row| row["event"].clone()).collect()
+}
+
+#[test]
+fn the_tables_of_an_installation_of_repmgr_are_used_as_they_are() {
+    let cluster = Cluster::builder().poolers(1).start();
+    for node in cluster.nodes() {
+        node.client().batch_execute(OF_REPMGR).expect("SQL");
+    }
+    let daemon = cluster.daemon(1, &Settings::default());
+    daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    cluster.node2().kill9();
+    daemon.wait_for_log("redirect complete", DEADLINE);
+    let node1 = cluster.node1();
+    wait_until(DEADLINE, "both rows", || events(node1).len() == 3);
+    let expected = ["bdr_register", "bdr_failover", "repoint_redirect"];
+    assert_eq!(events(node1), expected);
+    let nodes = "SELECT node_id || ' ' || active || ' ' || conninfo || ' ' || priority || ' ' \
+                 || of_a_later_version AS row FROM repmgr.nodes ORDER BY 1";
+    let rows: Vec<String> = node1
+        .rows(nodes)
+        .into_iter()
+        .map(|r| r["row"].clone())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "1 true host=as-registered 77 kept",
+            "2 false host=as-registered 77 kept"
+        ]
+    );
+    assert!(
+        !daemon.log().contains("made the tables"),
+        "{}",
+        daemon.log()
+    );
+}
+
+#[test]
+fn without_pgbouncers_a_failover_is_recorded_and_told_to_the_hook() {
+    let cluster = Cluster::builder().poolers(0).start();
+    let told = cluster.home().directory().join("told");
+    let lines = format!(
+        "event_notification_command = 'echo %n %e %a >> {}'",
+        told.display()
+    );
+    let settings = Settings {
+        lines,
+        ..Settings::default()
+    };
+    let daemons = [1, 2].map(|id| cluster.daemon(id, &settings));
+    for daemon in &daemons {
+        daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    }
+    cluster.node2().kill9();
+    wait_until(DEADLINE, "the hook", || told.exists());
+    for daemon in &daemons {
+        daemon.wait_for_log("failover decided", DEADLINE);
+    }
+    let node1 = cluster.node1();
+    wait_until(DEADLINE, "both rows", || events(node1).len() == 2);
+    assert_eq!(events(node1), ["bdr_failover", "repoint_notification"]);
+    assert_eq!(
+        std::fs::read_to_string(told).expect("text"),
+        "2 bdr_failover node1\n"
+    );
+}
