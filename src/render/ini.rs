@@ -5,7 +5,7 @@
 //! only, a backslash is a plain character, a comment takes a whole line. Where two versions differ
 //! the stricter one is followed. No message repeats a value other than host, port and dbname.
 //!
-//! What should be in the file comes from [`super::server_address`] and the templates.
+//! What should be in the file comes from [`crate::conninfo::server_address`] and the templates.
 
 use std::collections::BTreeMap;
 use std::fmt;
