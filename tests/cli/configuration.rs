@@ -28,10 +28,10 @@ repoint.toml:6: monitor_interval: `parsecs` is no unit; the units are `ms`, `s`,
 (a duration from 10ms to 1h is expected)
 repoint.toml:7: reconnect_attempts: expected an integer, found a string
 repoint.toml:15: event_notifications: `bdr_failovr` is no event type; did you mean `bdr_failover`?
-repoint.toml:20: runtime_directory: `run` is relative; write a path that begins with `/`
-repoint.toml:29: node[2].node_name: expected a string, found an integer
-repoint.toml:32: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`
-repoint.toml:34: pgbouncer[pgb1].pasue: unknown key; did you mean `pause`? (the keys here are \
+repoint.toml:19: runtime_directory: `run` is relative; write a path that begins with `/`
+repoint.toml:28: node[2].node_name: expected a string, found an integer
+repoint.toml:31: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`
+repoint.toml:33: pgbouncer[pgb1].pasue: unknown key; did you mean `pause`? (the keys here are \
 `name`, `ssh`, `ssh_config`, `local`, `console`, `file`, `template`, `pause`, `settings`, \
 `database`)
 ";
@@ -107,7 +107,7 @@ fn a_conninfo_that_pgbouncer_cannot_be_given_is_refused() {
         (
             "dbname=bdrtest user=repmgr",
             "; 1 problem:\n\
-             repoint.toml:25: node[1].conninfo: no `host` or `hostaddr`; PgBouncer needs one",
+             repoint.toml:24: node[1].conninfo: no `host` or `hostaddr`; PgBouncer needs one",
         ),
     ] {
         let line = format!("conninfo = \"{conninfo}\"");
