@@ -4,6 +4,7 @@
 //! that hangs delays neither monitoring nor redirects. What rows mean is `cluster_db`'s, what the
 //! hook gets is [`crate::core::event`]'s.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ struct Recorder {
     config: Arc<Config>,
     told: mpsc::Sender<Told>,
     hooks: mpsc::Sender<(Event, NodeId)>,
+    /// Nodes whose tables were found or made.
+    prepared: BTreeSet<NodeId>,
 }
 
 /// Works until there are no more jobs.
@@ -87,10 +90,11 @@ pub async fn record(
 ) {
     let (hooks, queue) = mpsc::channel(HOOK_QUEUE);
     let hook_task = tokio::spawn(run_hooks(Arc::clone(&config), queue, again));
-    let recorder = Recorder {
+    let mut recorder = Recorder {
         config,
         told,
         hooks,
+        prepared: BTreeSet::new(),
     };
     while let Some(job) = jobs.recv().await {
         recorder.work(job).await;
@@ -100,7 +104,7 @@ pub async fn record(
 }
 
 impl Recorder {
-    async fn work(&self, job: Job) {
+    async fn work(&mut self, job: Job) {
         match job {
             Job::Prepare(node) => self.prepare(node).await,
             Job::Failover(decision) => self.failover(&decision).await,
@@ -132,48 +136,41 @@ impl Recorder {
         }
     }
 
-    async fn prepare(&self, node: NodeId) {
+    /// Has the tables ready on a node. Tried once: what cannot be had now, because the node is just
+    /// going down again perhaps, is made before the first row is written there.
+    async fn prepare(&mut self, node: NodeId) {
         let Some(node) = self.config.nodes.get(&node).cloned() else {
             return;
         };
-        let name = &node.node_name;
-        let mut prepared = self.prepare_once(&node).await;
-        for _ in 1..TRIES {
-            if prepared.is_ok() {
-                break;
-            }
-            tokio::time::sleep(TRY_INTERVAL).await;
-            prepared = self.prepare_once(&node).await;
-        }
-        match prepared {
-            Ok((made, inactive)) => {
-                if made {
-                    tracing::info!(
-                        node = name,
-                        "made the tables repmgr.nodes and repmgr.events"
-                    );
-                }
-                let _ = self.told.send(Told::Inactive(inactive)).await;
-            }
-            Err(error) => {
-                tracing::warn!(
-                    node = name,
-                    error = error.to_string(),
-                    "repmgr.nodes and repmgr.events cannot be used; events are in this log only"
-                );
-            }
+        let prepared = match connect(&node.conninfo, CONNECT_LIMIT).await {
+            Ok(session) => self.prepare_with(&session, &node).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = prepared {
+            tracing::warn!(
+                node = node.node_name,
+                error = error.to_string(),
+                "repmgr.nodes and repmgr.events cannot be used yet"
+            );
         }
     }
 
-    async fn prepare_once(&self, node: &Node) -> Result<(bool, Vec<NodeId>), PostgresError> {
-        let session = connect(&node.conninfo, CONNECT_LIMIT).await?;
-        repmgr_tables::prepare(&session, &self.config.nodes).await
+    async fn prepare_with(&mut self, session: &Session, node: &Node) -> Result<(), PostgresError> {
+        let (made, inactive) = repmgr_tables::prepare(session, &self.config.nodes).await?;
+        if made {
+            let node = &node.node_name;
+            tracing::info!(node, "made the tables repmgr.nodes and repmgr.events");
+        }
+        self.prepared.insert(node.node_id);
+        let _ = self.told.send(Told::Inactive(inactive)).await;
+        Ok(())
     }
 
-    async fn failover(&self, decision: &Decision) {
+    async fn failover(&mut self, decision: &Decision) {
+        let config = Arc::clone(&self.config);
         let (Some(failed), Some(next)) = (
-            self.config.nodes.get(&decision.failed),
-            self.config.nodes.get(&decision.active),
+            config.nodes.get(&decision.failed),
+            config.nodes.get(&decision.active),
         ) else {
             return;
         };
@@ -260,8 +257,9 @@ impl Recorder {
     }
 
     /// A row, and the hook, for an event that concerns no other node.
-    async fn event(&self, kind: EventKind, on: NodeId, successful: bool, details: &str) {
-        let Some(node) = self.config.nodes.get(&on) else {
+    async fn event(&mut self, kind: EventKind, on: NodeId, successful: bool, details: &str) {
+        let config = Arc::clone(&self.config);
+        let Some(node) = config.nodes.get(&on) else {
             return;
         };
         let recorded = self
@@ -309,19 +307,29 @@ impl Recorder {
         }
     }
 
+    async fn write_once(
+        &mut self,
+        on: &Node,
+        row: Row,
+        details: &str,
+    ) -> Result<Option<String>, PostgresError> {
+        let session = connect(&on.conninfo, CONNECT_LIMIT).await?;
+        if !self.prepared.contains(&on.node_id) {
+            self.prepare_with(&session, on).await?;
+        }
+        row.write(&session, on.node_id, details).await
+    }
+
     /// Writes a row on a node, with a few tries.
     async fn write(
-        &self,
+        &mut self,
         on: &Node,
         row: Row,
         details: &str,
     ) -> Result<Option<String>, PostgresError> {
         let mut tries = 1;
         loop {
-            let result = match connect(&on.conninfo, CONNECT_LIMIT).await {
-                Ok(session) => row.write(&session, on.node_id, details).await,
-                Err(error) => Err(error),
-            };
+            let result = self.write_once(on, row, details).await;
             match result {
                 Err(_) if tries < TRIES => tries += 1,
                 result => return result,

@@ -95,8 +95,8 @@ pub struct Plan {
     pub hash_read: String,
     /// Entries that an operation before this one may have left paused.
     pub also_resume: BTreeSet<String>,
-    /// The `server_login_retry` that an operation before this one still owes, if it does: the record
-    /// of it is replaced by ours.
+    /// The `server_login_retry` that an operation before this one still owes, if it does: the
+    /// record of it is replaced by ours.
     pub inherited: Option<String>,
     /// Whether PAUSE is used.
     pub pause: bool,

@@ -197,7 +197,8 @@ impl Worker {
             self.not_before = now;
             self.unconfirmed = false;
             self.status.outcome = None;
-            // What there is to do for it is told by a fresh look: another agent may just have done it.
+            // What there is to do for it is told by a fresh look: another agent may just have done
+            // it.
             self.looked = None;
             // An unreachable host may have come back with the very fault that caused the decision.
             if let Link::Down { retry_at } = &mut self.link {

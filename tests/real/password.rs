@@ -1,6 +1,7 @@
 //! A password in a node's connection string goes to the hook, when it may, and nowhere else.
 
 use crate::fixture::{Cluster, Daemon, Settings, process, wait_until};
+use crate::scene::wait_for_events;
 use crate::watching::{DEADLINE, wait_until_served, wait_until_watching};
 
 /// The servers trust everybody, so any password will do.
@@ -43,10 +44,7 @@ fn failover(further: &str) -> (String, Vec<(&'static str, String)>) {
     let log = cluster.home().path("hook.log");
     let hook = || std::fs::read_to_string(&log).unwrap_or_default();
     wait_until(DEADLINE, "the hook's line", || hook().ends_with('\n'));
-    wait_until(DEADLINE, "all rows", || {
-        let rows = "select 1 from repmgr.events where event = 'repoint_redirect'";
-        !cluster.node1().rows(rows).is_empty()
-    });
+    wait_for_events(cluster.node1(), "repoint_redirect", 1);
     for daemon in &daemons {
         daemon.terminate();
         written.push(("log", daemon.log()));

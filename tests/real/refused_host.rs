@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Daemon, Pooler, Settings, wait_until};
+use crate::fixture::{Cluster, Daemon, Pooler, Settings};
+use crate::scene::wait_for_events;
 use crate::served::{leftovers, wait_until_serves};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -36,11 +37,7 @@ fn only_pgb2_is_redirected(cluster: &Cluster, reason: &str) -> Daemon {
     assert_eq!(pgb1.served_port("app"), cluster.node2().port());
     assert!(!pgb1.paused("app"));
     assert_eq!(pgb1.file_text(), before);
-    let sql = "select details from repmgr.events where event = 'repoint_redirect'";
-    wait_until(DEADLINE, "an event", || {
-        !cluster.node1().rows(sql).is_empty()
-    });
-    let details = cluster.node1().query_one_text(sql);
+    let details = &wait_for_events(cluster.node1(), "repoint_redirect", 1)[0]["details"];
     assert!(
         details.contains("1 of 2 PgBouncers serve node 1"),
         "{details}"

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Settings, wait_until};
+use crate::fixture::{Cluster, Settings};
+use crate::scene::wait_for_events;
 use crate::served::{assert_stays, leftovers, wait_until_serves};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -58,9 +59,7 @@ fn a_file_that_pgbouncer_refuses_is_taken_back_and_everything_stays_as_it_was() 
         "{}",
         pooler.log()
     );
-    let sql = "select details from repmgr.events where event = 'repoint_redirect'";
-    wait_until(DEADLINE, "an event", || !node1.rows(sql).is_empty());
-    let details = node1.query_one_text(sql);
+    let details = &wait_for_events(node1, "repoint_redirect", 1)[0]["details"];
     assert!(details.starts_with("1 of 2 PgBouncers"), "{details}");
     let pgb1 = "pgb1: failed, previous file restored: after RELOAD, PgBouncer at";
     assert!(details.contains(pgb1), "{details}");

@@ -103,13 +103,14 @@ pub(crate) fn assert_file_leads_to(pooler: &Pooler, node: &Node) {
     assert!([by(1), by(2)].contains(&text), "{text}");
 }
 
-/// The rows of `repmgr.events` of one kind, in order: `node_id`, `successful`, `details`.
-#[track_caller]
+/// The rows of `repmgr.events` of one kind, in order: `node_id`, `successful`, `details`. None
+/// while there is no such table yet.
 pub(crate) fn events(on: &Node, kind: &str) -> Vec<Row> {
-    on.rows(&format!(
+    let rows = on.try_rows(&format!(
         "select node_id, successful, details, event_timestamp from repmgr.events \
          where event = '{kind}' order by event_timestamp"
-    ))
+    ));
+    rows.unwrap_or_default()
 }
 
 /// Waits until there are `count` of them, then gives them.
