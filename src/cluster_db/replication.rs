@@ -24,7 +24,7 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     fn slot_for_peer_active(&self, peer_name: &str) -> String;
 }
 
-/// pglogical 2 (`facts`: 2.4.2). A slot of its output plugin lives on the provider; its name holds
+/// pglogical 2 (seen: 2.4.2). A slot of its output plugin lives on the provider; its name holds
 /// the subscription's name, not the peer's, so with two nodes any slot of this database is the
 /// peer's.
 #[derive(Debug)]

@@ -152,7 +152,7 @@ pub enum Setting {
 /// One entry under `[databases]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
-    /// The entry's name, `^[A-Za-z0-9_.-]+$` (`facts`: PgBouncer 1.18 takes no other).
+    /// The entry's name, `^[A-Za-z0-9_.-]+$` (PgBouncer 1.18 takes no other).
     pub name: String,
     /// The database on the node; `None`: that of the node's conninfo.
     pub dbname: Option<String>,
