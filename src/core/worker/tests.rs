@@ -1,0 +1,330 @@
+use super::*;
+use crate::config::{Config, file};
+use crate::core::node::Fault;
+use crate::core::pooler::{EntryState, Operation, ProcessState};
+
+const NODE1: NodeId = NodeId(1);
+const NODE2: NodeId = NodeId(2);
+
+struct World {
+    worker: Worker,
+    now: Instant,
+}
+
+fn config() -> Config {
+    let text = r#"
+            node_id = 1
+            [[node]]
+            node_id = 1
+            node_name = "node1"
+            conninfo = "host=10.0.0.11 dbname=bdrtest user=repmgr"
+            [[node]]
+            node_id = 2
+            node_name = "node2"
+            conninfo = "host=10.0.0.12 dbname=bdrtest user=repmgr"
+            [[pgbouncer]]
+            name = "pgb1"
+            local = true
+            console = "host=10.0.0.21 user=admin"
+            file = "/etc/pgbouncer/repoint/databases.ini"
+            [[pgbouncer.database]]
+            name = "app"
+        "#;
+    file::parse(std::path::Path::new("repoint.toml"), text).expect("it is complete")
+}
+
+fn generation(number: u64) -> Generation {
+    Generation {
+        number,
+        node_id: NODE1,
+    }
+}
+
+/// A PgBouncer whose entry points at `node`, with a file of generation `number`.
+fn at(node: NodeId, number: u64) -> Observation {
+    let entry = EntryState {
+        host: format!("10.0.0.1{node}"),
+        port: 5432,
+        dbname: "bdrtest".to_owned(),
+        force_user: None,
+        paused: false,
+        disabled: false,
+    };
+    Observation {
+        processes: vec![ProcessState {
+            entries: BTreeMap::from([("app".to_owned(), entry)]),
+            server_login_retry: "15".to_owned(),
+        }],
+        file: FileState {
+            generation: generation(number),
+            active: (number > 0).then_some(node),
+            hash: "abc".to_owned(),
+            untouched: Some(true),
+            operation: None,
+        },
+    }
+}
+
+fn paused(mut observation: Observation) -> Observation {
+    for process in &mut observation.processes {
+        process
+            .entries
+            .values_mut()
+            .for_each(|entry| entry.paused = true);
+    }
+    observation
+}
+
+fn with_operation(mut observation: Observation, expired: bool) -> Observation {
+    let debt = Debt {
+        paused: ["app".to_owned()].into(),
+        server_login_retry: None,
+    };
+    let token = "2-77-1-0".to_owned();
+    observation.file.operation = Some(Operation {
+        token,
+        expired,
+        debt,
+    });
+    observation
+}
+
+fn decision(number: u64) -> Decision {
+    Decision {
+        generation: generation(number),
+        failed: NODE2,
+        active: NODE1,
+        fault: Fault::Crash,
+    }
+}
+
+fn acting(decision: Decision) -> Assignment {
+    let decision = Some(decision);
+    Assignment {
+        decision,
+        may_act: true,
+        busy: true,
+        insist: true,
+        stopping: false,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let (config, now) = (config(), Instant::now());
+        let routing = Routing::new(&config.pgbouncers["pgb1"], &config.nodes);
+        Self {
+            worker: Worker::new(routing.expect("both can be translated"), now),
+            now,
+        }
+    }
+
+    fn seen(observation: Observation) -> Self {
+        let mut world = Self::new();
+        world.worker.connected();
+        world.worker.observed(observation, true, world.now);
+        world
+    }
+
+    fn next(&self) -> Do {
+        self.worker.next(self.now)
+    }
+
+    /// Assigns, and takes the look that follows.
+    fn assign(&mut self, assignment: Assignment, then: Observation) {
+        self.worker.assign(assignment, self.now);
+        assert_eq!(self.next(), Do::Look { file: false }, "a fresh look tells");
+        self.worker.observed(then, true, self.now);
+    }
+
+    fn moves(&self) -> bool {
+        matches!(self.next(), Do::Redirect { .. })
+    }
+
+    fn outcome(&self, end: End) -> Outcome {
+        Outcome {
+            generation: generation(1),
+            active: NODE1,
+            end,
+            warnings: Vec::new(),
+            left_paused: Vec::new(),
+            took: Duration::ZERO,
+            entries: BTreeMap::new(),
+        }
+    }
+}
+
+#[test]
+fn it_connects_looks_and_then_waits() {
+    let mut world = World::new();
+    assert_eq!(world.next(), Do::Connect);
+    world.worker.connected();
+    assert_eq!(world.next(), Do::Look { file: true });
+    world.worker.observed(at(NODE2, 0), true, world.now);
+    assert_eq!(world.next(), Do::Wait(world.now + LOOK_INTERVAL));
+    world.now += LOOK_INTERVAL;
+    assert_eq!(world.next(), Do::Look { file: false });
+}
+
+#[test]
+fn it_moves_only_what_points_at_the_failed_node_and_only_with_the_claim() {
+    let mut world = World::seen(at(NODE2, 0));
+    let without = Assignment {
+        may_act: false,
+        ..acting(decision(1))
+    };
+    world.assign(without, at(NODE2, 0));
+    assert!(!world.moves());
+    world.worker.assign(acting(decision(1)), world.now);
+    assert!(world.moves());
+
+    let mut elsewhere = World::seen(at(NODE1, 0));
+    elsewhere.assign(acting(decision(1)), at(NODE1, 0));
+    assert_eq!(elsewhere.worker.status().settled, Some(generation(1)));
+    let outcome = elsewhere.worker.status().outcome.clone().unwrap();
+    assert_eq!(outcome.to_string(), "left alone: it serves node 1 already");
+}
+
+#[test]
+fn a_redirect_counts_only_when_it_is_seen() {
+    let mut world = World::seen(at(NODE2, 0));
+    world.worker.assign(acting(decision(1)), world.now);
+    let outcome = world.outcome(End::Redirected);
+    world.worker.redirected(outcome, None, 0.5, world.now);
+    assert_eq!(world.worker.status().settled, None);
+    assert_eq!(world.next(), Do::Look { file: true });
+    world.worker.observed(at(NODE1, 1), true, world.now);
+    assert_eq!(world.worker.status().settled, Some(generation(1)));
+}
+
+#[test]
+fn a_failed_redirect_is_tried_again_after_a_while() {
+    let mut world = World::seen(at(NODE2, 0));
+    world.worker.assign(acting(decision(1)), world.now);
+    let failed = End::Failed {
+        reason: "disk full".to_owned(),
+        restored: None,
+    };
+    world
+        .worker
+        .redirected(world.outcome(failed), None, 1.0, world.now);
+    world.worker.observed(at(NODE2, 0), true, world.now);
+    assert!(!world.moves());
+    world.now += Duration::from_millis(100);
+    assert!(world.moves());
+}
+
+#[test]
+fn one_that_points_back_is_moved_again_while_the_node_is_down_and_left_alone_later() {
+    let mut world = World::seen(at(NODE1, 1));
+    world.worker.assign(acting(decision(1)), world.now);
+    world.worker.observed(at(NODE1, 1), true, world.now);
+    world.worker.observed(at(NODE2, 0), true, world.now);
+    assert!(world.moves());
+    let returned = Assignment {
+        insist: false,
+        ..acting(decision(1))
+    };
+    let mut later = World::seen(at(NODE1, 1));
+    later.worker.assign(returned, later.now);
+    later.worker.observed(at(NODE1, 1), true, later.now);
+    later.worker.observed(at(NODE2, 0), true, later.now);
+    assert!(!later.moves());
+    assert_eq!(later.worker.status().settled, Some(generation(1)));
+}
+
+#[test]
+fn a_file_of_a_later_decision_is_not_touched() {
+    let mut world = World::seen(at(NODE2, 2));
+    world.assign(acting(decision(1)), at(NODE2, 2));
+    assert!(!world.moves());
+}
+
+#[test]
+fn what_a_dead_agent_left_paused_is_resolved_when_its_time_is_over() {
+    let mut world = World::seen(with_operation(paused(at(NODE1, 1)), false));
+    assert!(
+        matches!(world.next(), Do::Wait(_)),
+        "its owner may be at work"
+    );
+    world.now += LOOK_INTERVAL_BUSY;
+    assert_eq!(world.next(), Do::Look { file: true });
+    world
+        .worker
+        .observed(with_operation(paused(at(NODE1, 1)), true), true, world.now);
+    let Do::Resolve { token, debt } = world.next() else {
+        panic!("{:?}", world.next())
+    };
+    assert_eq!(token, "2-77-1-0");
+    assert_eq!(debt.paused, BTreeSet::from(["app".to_owned()]));
+}
+
+#[test]
+fn a_pause_of_another_agent_that_may_be_at_work_is_not_ended_and_not_settled() {
+    let mut world = World::seen(with_operation(paused(at(NODE1, 1)), false));
+    world.worker.assign(acting(decision(2)), world.now);
+    assert_eq!(world.next(), Do::Look { file: false });
+    let still = with_operation(paused(at(NODE1, 1)), false);
+    world.worker.observed(still, true, world.now);
+    assert!(matches!(world.next(), Do::Wait(_)));
+    assert_eq!(world.worker.status().settled, None);
+}
+
+#[test]
+fn a_pause_that_nobody_of_us_noted_is_an_operators() {
+    let mut world = World::seen(paused(at(NODE1, 1)));
+    world.worker.assign(acting(decision(2)), world.now);
+    world.worker.observed(paused(at(NODE1, 1)), true, world.now);
+    assert!(matches!(world.next(), Do::Wait(_)));
+    assert_eq!(world.worker.status().settled, Some(generation(2)));
+    assert!(!world.worker.status().paused);
+}
+
+#[test]
+fn the_file_is_read_again_when_somebody_else_moved_an_entry() {
+    let mut world = World::seen(at(NODE2, 0));
+    world.now += LOOK_INTERVAL;
+    world.worker.observed(at(NODE1, 0), false, world.now);
+    assert_eq!(world.next(), Do::Look { file: true });
+    world.worker.observed(at(NODE1, 1), true, world.now);
+    assert_eq!(world.worker.status().generation, generation(1));
+    assert!(matches!(world.next(), Do::Wait(_)));
+}
+
+#[test]
+fn what_is_owed_is_paid_when_due_and_at_once_when_stopping() {
+    let mut world = World::seen(at(NODE2, 0));
+    world.worker.assign(acting(decision(1)), world.now);
+    let due = world.now + Duration::from_secs(16);
+    let owed = Owed {
+        token: "1".to_owned(),
+        value: "15".to_owned(),
+        due,
+    };
+    let outcome = world.outcome(End::Redirected);
+    world
+        .worker
+        .redirected(outcome, Some(owed.clone()), 0.5, world.now);
+    world.worker.observed(at(NODE1, 1), true, world.now);
+    assert!(matches!(world.next(), Do::Wait(until) if until <= due));
+    let stopping = Assignment {
+        stopping: true,
+        ..acting(decision(1))
+    };
+    world.worker.assign(stopping, world.now);
+    assert_eq!(world.next(), Do::Pay(owed));
+    world.worker.paid();
+    assert_eq!(world.next(), Do::End);
+}
+
+#[test]
+fn one_that_is_away_is_tried_when_its_time_comes_or_when_something_is_decided() {
+    let mut world = World::seen(at(NODE2, 0));
+    world
+        .worker
+        .disconnected("refused".to_owned(), Duration::from_secs(3), world.now);
+    assert_eq!(world.next(), Do::Wait(world.now + Duration::from_secs(3)));
+    assert!(!world.worker.status().reached);
+    world.worker.assign(acting(decision(1)), world.now);
+    assert_eq!(world.next(), Do::Connect);
+}
