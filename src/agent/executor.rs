@@ -131,16 +131,10 @@ impl<'a> Execution<'a> {
     async fn activate(&self) -> StepResult {
         let plan = self.plan();
         let (host, generation) = (&self.links.host, plan.decision.generation);
-        match host
-            .activate(&plan.token, generation, &plan.hash_read, &plan.hash)
-            .await
-        {
-            Err(RemoteError::Lost { reason, .. }) => match host.inspect().await {
-                Ok(inspection) if inspection.hash == plan.hash => StepResult::Done(String::new()),
-                Ok(_) | Err(_) => StepResult::Failed(reason),
-            },
-            result => done(result),
-        }
+        done(
+            host.activate(&plan.token, generation, &plan.hash_read, &plan.hash)
+                .await,
+        )
     }
 
     async fn reload(&self) -> StepResult {
@@ -344,6 +338,7 @@ fn done(result: Result<(), RemoteError>) -> StepResult {
     match result {
         Ok(()) => StepResult::Done(String::new()),
         Err(RemoteError::Superseded(by)) => StepResult::Superseded(by),
+        Err(error @ RemoteError::Lost { .. }) => StepResult::Lost(chain(&error)),
         Err(error) => StepResult::Failed(chain(&error)),
     }
 }

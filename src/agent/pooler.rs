@@ -13,7 +13,7 @@ use super::links::{LinkError, Links};
 use super::planning::Planner;
 use crate::config::{NodeId, PgBouncer};
 use crate::core::debt::Debt;
-use crate::core::outcome::{End, Outcome};
+use crate::core::outcome::{End, FileAfter, Outcome};
 use crate::core::plan::Decision;
 use crate::core::sequence::Owed;
 use crate::core::worker::{Assignment, Do, HASTY, Status, Worker, note_edited, note_foreign};
@@ -305,7 +305,7 @@ fn not_planned(decision: &Decision, reason: String) -> Outcome {
         active: decision.active,
         end: End::Failed {
             reason,
-            restored: None,
+            file: FileAfter::Unchanged,
         },
         warnings: Vec::new(),
         left_paused: Vec::new(),

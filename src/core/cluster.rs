@@ -424,10 +424,12 @@ impl Cluster {
         self.poolers.values().all(clear)
     }
 
-    /// A PgBouncer that was dealt with points at the dead node again (restarted from an old file).
+    /// A PgBouncer that was dealt with points at the dead node again: restarted from an old file,
+    /// or edited. Not so when the file itself says that a later decision leads there.
     fn serves_again(&self, node: NodeId) -> bool {
         let again = |status: &Status| {
-            status.reached && status.serves.contains(&node) && status.generation < self.highest
+            let decided = status.generation >= self.highest && status.file_active == Some(node);
+            status.reached && status.serves.contains(&node) && !decided
         };
         self.poolers.values().any(again)
     }

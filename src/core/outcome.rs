@@ -6,6 +6,30 @@ use std::time::Duration;
 use crate::config::NodeId;
 use crate::generation::Generation;
 
+/// Which file a failed redirect leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileAfter {
+    /// The previous one: it was never replaced.
+    Unchanged,
+    /// The previous one: it was put back, and read back.
+    Restored,
+    /// The new one, which PgBouncer rejected: putting the previous one back failed.
+    NotRestored,
+    /// An answer was lost: the next look tells.
+    Unknown,
+}
+
+impl std::fmt::Display for FileAfter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unchanged => "nothing changed",
+            Self::Restored => "previous file restored",
+            Self::NotRestored => "and the previous file could not be restored",
+            Self::Unknown => "how far it came is not known before the next look",
+        })
+    }
+}
+
 /// How a redirect ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -19,8 +43,8 @@ pub enum End {
     Failed {
         /// Which step, and why.
         reason: String,
-        /// Whether the previous file is back and read back; `None`: it was never replaced.
-        restored: Option<bool>,
+        /// Which file is there now.
+        file: FileAfter,
     },
     /// The entries point at the new node, but no query gets through there yet.
     Unconfirmed(String),
@@ -71,25 +95,7 @@ impl std::fmt::Display for Outcome {
             }
             End::Skipped(why) => write!(f, "left alone: {why}")?,
             End::Superseded(by) => write!(f, "left alone: a newer decision is there ({by})")?,
-            End::Failed {
-                reason,
-                restored: None,
-            } => write!(f, "failed, nothing changed: {reason}")?,
-            End::Failed {
-                reason,
-                restored: Some(true),
-            } => {
-                write!(f, "failed, previous file restored: {reason}")?;
-            }
-            End::Failed {
-                reason,
-                restored: Some(false),
-            } => {
-                write!(
-                    f,
-                    "failed, and the previous file could not be restored: {reason}"
-                )?;
-            }
+            End::Failed { reason, file } => write!(f, "failed, {file}: {reason}")?,
             End::Unconfirmed(reason) => {
                 write!(f, "reconfigured, but no query gets through yet: {reason}")?;
             }

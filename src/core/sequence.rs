@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::core::debt::Debt;
-use crate::core::outcome::{End, Outcome};
+use crate::core::outcome::{End, FileAfter, Outcome};
 use crate::core::plan::{Plan, Step};
 
 #[cfg(test)]
@@ -34,6 +34,8 @@ pub enum StepResult {
     NotYet(String),
     /// Failed.
     Failed(String),
+    /// The answer is lost: it may have been done or not.
+    Lost(String),
     /// Someone else decided later.
     Superseded(String),
     /// ReadBack: the file was not taken as meant.
@@ -159,13 +161,16 @@ impl Sequence {
             Step::Resume { database } => self.after_resume(database, result, now),
             Step::Confirm { database } => self.after_confirm(database, result, now),
             Step::RestoreFile => {
-                if let StepResult::Failed(why) | StepResult::Superseded(why) = result {
+                if let StepResult::Failed(why)
+                | StepResult::Lost(why)
+                | StepResult::Superseded(why) = result
+                {
                     self.not_restored(&why);
                 }
             }
             Step::ReadBackPrevious => self.read_back_previous(result),
             Step::RecordDebt | Step::Settle => {
-                if let StepResult::Failed(why) = result {
+                if let StepResult::Failed(why) | StepResult::Lost(why) = result {
                     self.warnings.push(why);
                 }
             }
@@ -195,15 +200,10 @@ impl Sequence {
 
     fn staged(&mut self, result: StepResult, now: Instant) {
         match result {
-            StepResult::Failed(why) | StepResult::Rejected(why) | StepResult::NotYet(why) => {
-                self.turn_back(
-                    End::Failed {
-                        reason: why,
-                        restored: None,
-                    },
-                    now,
-                );
-            }
+            StepResult::Failed(why)
+            | StepResult::Lost(why)
+            | StepResult::Rejected(why)
+            | StepResult::NotYet(why) => self.fail(why, FileAfter::Unchanged, now),
             StepResult::Superseded(by) => self.turn_back(End::Superseded(by), now),
             StepResult::Done(_) | StepResult::Passed(_) | StepResult::Hastened { .. } => {}
         }
@@ -212,7 +212,7 @@ impl Sequence {
     fn after_pause(&mut self, database: String, result: StepResult) {
         // Whatever the answer: the pause may hold, so it is owed.
         self.paused.insert(database);
-        if let StepResult::Failed(why) = result {
+        if let StepResult::Failed(why) | StepResult::Lost(why) = result {
             // Clients then see errors for some milliseconds; that is no reason to leave them on a
             // dead node.
             self.warnings.push(why);
@@ -223,14 +223,9 @@ impl Sequence {
         match result {
             StepResult::Superseded(by) => self.turn_back(End::Superseded(by), now),
             StepResult::Failed(why) | StepResult::Rejected(why) | StepResult::NotYet(why) => {
-                self.turn_back(
-                    End::Failed {
-                        reason: why,
-                        restored: None,
-                    },
-                    now,
-                );
+                self.fail(why, FileAfter::Unchanged, now);
             }
+            StepResult::Lost(why) => self.fail(why, FileAfter::Unknown, now),
             StepResult::Done(_) | StepResult::Passed(_) | StepResult::Hastened { .. } => {}
         }
     }
@@ -240,19 +235,12 @@ impl Sequence {
             // From 1.25 on RELOAD says that something was wrong, but not what, nor in which file:
             // the state decides.
             StepResult::Passed(why) => self.warnings.push(why),
-            StepResult::Failed(why) if self.end == End::Redirected => {
-                // The answer is lost: the file may be in force or not. It is the one that was
-                // decided on, so it stays; the next look tells.
-                self.turn_back(
-                    End::Failed {
-                        reason: why,
-                        restored: Some(false),
-                    },
-                    now,
-                );
+            StepResult::Failed(why) | StepResult::Lost(why) if self.end == End::Redirected => {
+                // It is the file that was decided on, so it stays.
+                self.fail(why, FileAfter::Unknown, now);
                 return;
             }
-            StepResult::Failed(why) => self.not_restored(&why),
+            StepResult::Failed(why) | StepResult::Lost(why) => self.not_restored(&why),
             StepResult::Done(_)
             | StepResult::NotYet(_)
             | StepResult::Superseded(_)
@@ -267,22 +255,17 @@ impl Sequence {
             StepResult::Rejected(why) => {
                 self.end = End::Failed {
                     reason: why,
-                    restored: Some(true),
+                    file: FileAfter::Restored,
                 };
                 let mut way_back = vec![Step::RestoreFile, Step::Reload, Step::ReadBackPrevious];
                 way_back.extend(self.owed_resumes());
                 way_back.push(Step::Settle);
                 self.steps = way_back.into();
             }
-            StepResult::Failed(why) | StepResult::Superseded(why) | StepResult::NotYet(why) => {
-                self.turn_back(
-                    End::Failed {
-                        reason: why,
-                        restored: Some(false),
-                    },
-                    now,
-                );
-            }
+            StepResult::Failed(why)
+            | StepResult::Lost(why)
+            | StepResult::Superseded(why)
+            | StepResult::NotYet(why) => self.fail(why, FileAfter::Unknown, now),
             StepResult::Done(_) | StepResult::Passed(_) | StepResult::Hastened { .. } => {}
         }
     }
@@ -292,7 +275,7 @@ impl Sequence {
             StepResult::Hastened { before } => {
                 self.owed = Some(self.owed_at(before, self.reloaded.unwrap_or(now)));
             }
-            StepResult::Failed(why) => self.warnings.push(why),
+            StepResult::Failed(why) | StepResult::Lost(why) => self.warnings.push(why),
             StepResult::Done(_)
             | StepResult::Passed(_)
             | StepResult::NotYet(_)
@@ -302,7 +285,7 @@ impl Sequence {
     }
 
     fn after_resume(&mut self, database: String, result: StepResult, now: Instant) {
-        let StepResult::Failed(why) = result else {
+        let (StepResult::Failed(why) | StepResult::Lost(why)) = result else {
             self.resume_tries = 0;
             self.paused.remove(&database);
             return;
@@ -331,6 +314,7 @@ impl Sequence {
             }
             StepResult::NotYet(why)
             | StepResult::Failed(why)
+            | StepResult::Lost(why)
             | StepResult::Superseded(why)
             | StepResult::Rejected(why) => why,
             StepResult::Hastened { .. } => return,
@@ -346,16 +330,21 @@ impl Sequence {
     }
 
     fn read_back_previous(&mut self, result: StepResult) {
-        if let StepResult::Rejected(why) | StepResult::Failed(why) = result {
+        if let StepResult::Rejected(why) | StepResult::Failed(why) | StepResult::Lost(why) = result
+        {
             self.not_restored(&why);
         }
     }
 
     fn not_restored(&mut self, why: &str) {
-        if let End::Failed { restored, .. } = &mut self.end {
-            *restored = Some(false);
+        if let End::Failed { file, .. } = &mut self.end {
+            *file = FileAfter::NotRestored;
         }
         self.warnings.push(why.to_owned());
+    }
+
+    fn fail(&mut self, reason: String, file: FileAfter, now: Instant) {
+        self.turn_back(End::Failed { reason, file }, now);
     }
 
     /// Gives up the rest of the plan, but not what is owed.

@@ -232,8 +232,10 @@ impl Worker {
         let Some(observation) = &self.observation else {
             return Do::Look { file: true };
         };
-        if self.looked.is_none() {
-            return Do::Look { file: false };
+        if self.looked.is_none() || self.file_stale {
+            return Do::Look {
+                file: self.file_stale,
+            };
         }
         if let Some(resolve) = self.orphan(observation) {
             return resolve;
@@ -279,6 +281,11 @@ impl Worker {
             .as_ref()
             .is_some_and(|before| routes(before) != routes(&observation));
         self.file_stale = !file && (self.file_stale || moved);
+        if self.file_stale {
+            // Nothing is said of it before both are known as they are together.
+            self.observation = Some(observation);
+            return;
+        }
         let routing = &self.routing;
         let nodes = |name: &String| observation.nodes_of(name, routing);
         self.status.serves = routing.names().flat_map(nodes).collect();
@@ -419,7 +426,7 @@ impl Worker {
             .filter(|operation| !ours(&operation.token))
             .count()
             > 0;
-        let reason = paused || (hasty && self.owed.is_none()) || self.file_stale || others;
+        let reason = paused || (hasty && self.owed.is_none()) || others;
         if reason && self.file_looked != self.looked {
             return Do::Look { file: true };
         }

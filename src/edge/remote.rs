@@ -34,6 +34,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// A master that nobody uses any more ends by itself, also when this process was killed.
 const IDLE: std::num::NonZeroUsize = std::num::NonZeroUsize::new(120).expect("120 is not zero");
+/// A question to OpenSSH's own process on this machine.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// One verb of the script. It takes the lock for at most 3 s.
 const VERB_TIMEOUT: Duration = Duration::from_secs(6);
 /// A PgBouncer configuration is some kilobytes; more than this is not one.
@@ -148,7 +150,10 @@ impl RemoteHost {
         }
         match &self.link {
             Link::Local => true,
-            Link::Ssh { session, .. } => session.check().await.is_ok(),
+            // The master process is asked, here; it too may hang.
+            Link::Ssh { session, .. } => {
+                matches!(timeout(CHECK_TIMEOUT, session.check()).await, Ok(Ok(())))
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::outcome::{End, Outcome};
+use crate::core::outcome::{End, FileAfter, Outcome};
 
 const NODE1: NodeId = NodeId(1);
 const NODE2: NodeId = NodeId(2);
@@ -255,7 +255,9 @@ fn a_later_decision_of_another_agent_is_not_fought() {
     world.settle("pgb2", &decided);
     world.actions();
     // Behind a partition the other agent sent it back, with a greater number.
-    world.cluster.pooler("pgb2", serving(NODE2, 2));
+    let mut status = serving(NODE2, 2);
+    status.file_active = Some(NODE2);
+    world.cluster.pooler("pgb2", status);
     assert_eq!(world.actions(), []);
 }
 
@@ -433,7 +435,7 @@ fn a_failed_attempt_does_not_count_as_settled() {
         active: NODE1,
         end: End::Failed {
             reason: "disk full".to_owned(),
-            restored: None,
+            file: FileAfter::Unchanged,
         },
         warnings: Vec::new(),
         left_paused: Vec::new(),
@@ -480,4 +482,20 @@ fn an_agent_that_has_just_started_looks_at_every_pgbouncer_before_it_decides() {
     assert_eq!(hangs.cluster.wake_at(), Some(hangs.now + FIRST_LOOK_LIMIT));
     hangs.later(1.0);
     assert_eq!(hangs.actions(), [Action::Claim { on: NODE1 }]);
+}
+
+#[test]
+fn an_entry_that_was_edited_to_the_dead_node_under_our_header_is_moved_again() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    let decided = decision(1, NODE1);
+    world.settle("pgb1", &decided);
+    world.settle("pgb2", &decided);
+    world.actions();
+    let mut status = serving(NODE2, 1);
+    status.file_active = Some(NODE1);
+    world.cluster.pooler("pgb2", status);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
 }

@@ -194,3 +194,18 @@ fn with_nothing_to_move_only_the_confirmation_is_made_good() {
     assert_eq!(steps, "Confirm");
     assert!(outcome.serves());
 }
+
+#[test]
+fn an_answer_that_is_lost_is_not_taken_for_either() {
+    let lost = StepResult::Lost("no answer".to_owned());
+    for step in ["Activate", "Reload"] {
+        let (steps, outcome, _) = play(plan(), &[(step, lost.clone())]);
+        assert!(steps.ends_with("Resume Settle"), "{steps}");
+        assert_eq!(
+            outcome.to_string(),
+            "failed, how far it came is not known before the next look: no answer"
+        );
+    }
+    let (_, outcome, _) = play(plan(), &[("Stage", lost)]);
+    assert_eq!(outcome.to_string(), "failed, nothing changed: no answer");
+}

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{Config, file};
 use crate::core::node::Fault;
+use crate::core::outcome::FileAfter;
 use crate::core::pooler::{EntryState, Operation, ProcessState};
 
 const NODE1: NodeId = NodeId(1);
@@ -203,7 +204,7 @@ fn a_failed_redirect_is_tried_again_after_a_while() {
     world.worker.assign(acting(decision(1)), world.now);
     let failed = End::Failed {
         reason: "disk full".to_owned(),
-        restored: None,
+        file: FileAfter::Unchanged,
     };
     world
         .worker
