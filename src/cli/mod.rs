@@ -1,23 +1,46 @@
-//! The command line: one file a command. Reads the configuration, calls `agent`, prints.
+//! The command line: one file a command. Reads the configuration, calls `agent` or asks a database,
+//! prints.
+//!
+//! Grammar, exit statuses and the words of the interface are repmgr's where repmgr has the command.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
+mod bdr;
+mod cluster;
+mod config;
+mod connection;
 mod daemon;
+mod exit;
+mod failure;
 mod load;
+mod node;
 mod notify;
 mod print;
 mod render;
+mod say;
+mod service;
+mod table;
+
+use exit::Exit;
+use failure::Failure;
+use say::Voice;
 
 /// Keeps PgBouncer pointed at a live PostgreSQL node.
 #[derive(Debug, Parser)]
-#[command(name = "repoint", version, about, disable_help_subcommand = true)]
+#[command(name = "repoint", version, about)]
+#[command(disable_help_subcommand = true, disable_help_flag = true)]
 pub struct Cli {
-    /// The configuration; without it ./repoint.toml, then /etc/repoint/repoint.toml.
+    /// The configuration: repoint.toml or repmgr.conf; without it ./repoint.toml, then
+    /// /etc/repoint/repoint.toml.
     #[arg(short = 'f', long = "config-file", value_name = "FILE", global = true)]
     config_file: Option<PathBuf>,
+    /// Print help.
+    // Not -h: that is the host, as with psql and repmgr.
+    #[arg(short = '?', long, action = ArgAction::Help, global = true)]
+    help: Option<bool>,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,25 +67,87 @@ enum Command {
     /// Prints for each PgBouncer the file's path, the difference from the file that is there now,
     /// and the steps of a redirect with the exact console commands.
     Render(render::Arguments),
+    /// Register this node in repmgr.nodes, or take a node out.
+    #[command(subcommand)]
+    Bdr(bdr::Command),
+    /// Show the nodes and what happened to them.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Show or check this host's node.
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Pause the daemons' failover, end the pause, or see how they are.
+    #[command(subcommand)]
+    Service(service::Command),
+    /// Read a repmgr.conf.
+    #[command(subcommand)]
+    Config(config::Command),
 }
 
-/// Runs the command. Its exit status is the command's own; errors are 1.
-///
-/// # Errors
-/// What is to be printed, with its causes.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+/// Runs the command line that the process was given, prints its errors, and gives its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Standard output for --help and --version, else standard error.
+            let _ = error.print();
+            // repmgr's status of a wrong command line, where clap's is 2.
+            return match error.use_stderr() {
+                true => Exit::BadConfig.into(),
+                false => Exit::Success.into(),
+            };
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    let file = cli.config_file.as_deref();
-    let end = runtime.block_on(async {
-        match cli.command {
-            Command::Daemon => daemon::run(file).await,
-            Command::Notify(arguments) => notify::run(file, arguments).await,
-            Command::Render(arguments) => render::run(file, &arguments).await,
-        }
-    });
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return gave_up(&error.into()),
+    };
+    let end = runtime.block_on(run(cli));
     // A name that is being looked up blocks a thread for as long as the resolver likes.
     runtime.shutdown_background();
     end
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let file = cli.config_file.as_deref();
+    match cli.command {
+        Command::Daemon => agent(daemon::run(file).await),
+        Command::Notify(arguments) => agent(notify::run(file, arguments).await),
+        Command::Render(arguments) => agent(render::run(file, &arguments).await),
+        Command::Bdr(command) => command_of_repmgr(bdr::run(file, command).await),
+        Command::Cluster(command) => command_of_repmgr(cluster::run(file, command).await),
+        Command::Node(command) => command_of_repmgr(node::run(file, command).await),
+        Command::Service(command) => command_of_repmgr(service::run(file, command).await),
+        Command::Config(command) => command_of_repmgr(config::run(command)),
+    }
+}
+
+fn agent(end: anyhow::Result<ExitCode>) -> ExitCode {
+    end.unwrap_or_else(|error| gave_up(&error))
+}
+
+fn gave_up(error: &anyhow::Error) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "repoint: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn command_of_repmgr(end: Result<Exit, Failure>) -> ExitCode {
+    let failure = match end {
+        Ok(exit) => return exit.into(),
+        Err(failure) => failure,
+    };
+    let voice = Voice::default();
+    voice.error(&failure.message);
+    if let Some(detail) = &failure.detail {
+        voice.detail(detail);
+    }
+    if let Some(hint) = &failure.hint {
+        voice.hint(hint);
+    }
+    failure.exit.into()
 }

@@ -34,18 +34,11 @@ impl ClaimSession {
              SET tcp_keepalives_count = 3; SET statement_timeout = 0; \
              SET application_name = 'repoint claim'",
         );
-        let major = session.server_version.split(['.', ' ']).next();
-        if major
-            .and_then(|major| major.parse::<u32>().ok())
-            .is_some_and(|major| major >= 12)
-        {
+        if session.version_num() >= 120_000 {
             settings.push_str("; SET tcp_user_timeout = 5000");
         }
         // A pooler or a firewall rule of the operator's may end idle sessions (PostgreSQL 14).
-        if major
-            .and_then(|major| major.parse::<u32>().ok())
-            .is_some_and(|major| major >= 14)
-        {
+        if session.version_num() >= 140_000 {
             settings.push_str("; SET idle_session_timeout = 0");
         }
         session.simple(&settings, LIMIT).await?;

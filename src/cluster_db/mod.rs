@@ -4,6 +4,7 @@
 //! enter SQL only through [`literal`].
 
 pub mod claim;
+pub mod node_records;
 pub mod replication;
 pub mod repmgr_tables;
 

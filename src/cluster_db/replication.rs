@@ -71,7 +71,7 @@ pub async fn find(
             .any(|row| row.get("extname").is_some_and(|found| found == name))
     };
     let named = ADAPTERS.iter().filter(|adapter| match configured {
-        Some(Replication::Pglogical) => adapter.extension() == "pglogical",
+        Some(kind) => adapter.extension() == kind.extension(),
         None => true,
     });
     named

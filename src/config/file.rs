@@ -13,10 +13,11 @@ use super::event_names::EVENT_NAMES;
 use super::problem::{Problems, quoted};
 use super::reader::{Report, Table, Value, all};
 use super::suggest::nearest;
-use super::{Config, Hook, Monitoring, NodeId, Replication};
+use super::{Config, Hook, Monitoring, NodeId, Peers, Replication};
 use crate::conninfo::Conninfo;
 
 mod databases;
+mod log;
 mod nodes;
 mod pgbouncers;
 mod ssh;
@@ -31,6 +32,14 @@ const MONITOR_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
 const RECONNECT_ATTEMPTS_MAX: u32 = 1000;
 const RECONNECT_ATTEMPTS_DEFAULT: u32 = 6;
 const RECONNECT_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+const RECOVERY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// `bdr_failover`, and what repmgr says when a standby has become the primary.
+const ACT_ON_DEFAULT: [&str; 4] = [
+    "bdr_failover",
+    "standby_promote",
+    "repmgrd_failover_promote",
+    "standby_switchover",
+];
 /// A shell alone needs some milliseconds to start.
 const HOOK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const HOOK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
@@ -72,11 +81,23 @@ fn config(top: &mut Table<'_>) -> Option<Config> {
     let monitoring = monitoring(top);
     let replication = replication(top);
     let hook = hook(top);
+    let act_on = top.get("act_on").map_or_else(
+        || Some(ACT_ON_DEFAULT.map(str::to_owned).to_vec()),
+        |value| events(&value),
+    );
+    let log = log::read(top);
+    let pid_file = optional_path(top, "pid_file");
+    let record = nodes::record_details(top);
     let runtime_directory = runtime_directory(top);
     let pgbouncers = pgbouncers::read(top);
     Some(Config {
         node_id: node_id?.0,
         nodes: nodes?,
+        peers: Peers::Listed,
+        record: record?,
+        act_on: act_on?,
+        log: log?,
+        pid_file: pid_file?,
         monitoring: monitoring?,
         replication: replication?,
         hook: hook?,
@@ -110,10 +131,20 @@ fn monitoring(top: &mut Table<'_>) -> Option<Monitoring> {
         .map_or(Some(RECONNECT_INTERVAL_DEFAULT), |v| {
             v.duration(Duration::ZERO..=HOUR)
         });
+    let recovery_timeout = top
+        .get("bdr_recovery_timeout")
+        .map_or(Some(RECOVERY_TIMEOUT_DEFAULT), |v| {
+            v.duration(Duration::ZERO..=HOUR)
+        });
+    let local_only = top
+        .get("bdr_local_monitoring_only")
+        .map_or(Some(false), |v| v.boolean());
     Some(Monitoring {
         monitor_interval: monitor_interval?,
         reconnect_attempts: reconnect_attempts?,
         reconnect_interval: reconnect_interval?,
+        recovery_timeout: recovery_timeout?,
+        local_only: local_only?,
     })
 }
 
@@ -126,11 +157,14 @@ fn replication(top: &mut Table<'_>) -> Option<Option<Replication>> {
         )
     });
     let adapter = top.get("replication").map_or(Some(None), |value| {
-        let otherwise = "this version has the adapter \"pglogical\"; \
-                         leave the key out to have it found from the installed extensions";
-        value
-            .word(&["pglogical"], otherwise)
-            .map(|_| Some(Replication::Pglogical))
+        let otherwise = "write \"bdr\", \"pgactive\" or \"pglogical\", or leave the key out \
+                         to have it found from the installed extensions";
+        let word = value.word(&["bdr", "pgactive", "pglogical"], otherwise)?;
+        Some(Some(match word {
+            "bdr" => Replication::Bdr,
+            "pgactive" => Replication::Pgactive,
+            _ => Replication::Pglogical,
+        }))
     });
     kind.and(adapter)
 }
@@ -221,6 +255,13 @@ fn directory(top: &mut Table<'_>, name: &'static str, default: &str) -> Option<P
     match top.get(name) {
         None => Some(PathBuf::from(default)),
         Some(value) => absolute(&value),
+    }
+}
+
+fn optional_path(top: &mut Table<'_>, name: &'static str) -> Option<Option<PathBuf>> {
+    match top.get(name) {
+        None => Some(None),
+        Some(value) => absolute(&value).map(Some),
     }
 }
 

@@ -22,8 +22,13 @@ mod suggest;
 pub struct Config {
     /// The node of this host, one of [`Config::nodes`].
     pub node_id: NodeId,
-    /// Both nodes, by id.
+    /// Both nodes, by id; this host's alone until the others were read from `repmgr.nodes`
+    /// ([`Config::peers`]).
     pub nodes: BTreeMap<NodeId, Node>,
+    /// Where the other nodes are described.
+    pub peers: Peers,
+    /// This host's `location` and `priority`, which repmgr stores and shows.
+    pub record: RecordDetails,
     /// How nodes are watched.
     pub monitoring: Monitoring,
     /// Which replication adapter is meant; `None`: found from `pg_extension`.
@@ -32,8 +37,85 @@ pub struct Config {
     pub hook: Hook,
     /// The PgBouncers, by name.
     pub pgbouncers: BTreeMap<String, PgBouncer>,
+    /// The events of repmgr that `notify` acts on.
+    pub act_on: Vec<String>,
+    /// What the daemon logs, and where to.
+    pub log: Log,
+    /// Where the daemon writes its process id, and holds a lock; `None`: nowhere.
+    pub pid_file: Option<PathBuf>,
     /// Where the sockets of SSH sessions live; short, because socket paths have 107 bytes at most.
     pub runtime_directory: PathBuf,
+}
+
+impl Config {
+    /// This host's node.
+    ///
+    /// # Panics
+    /// Never for a configuration that was read: it holds its own node.
+    #[must_use]
+    pub fn local(&self) -> &Node {
+        self.nodes
+            .get(&self.node_id)
+            .expect("a configuration holds its own node")
+    }
+}
+
+/// Where the nodes of the other hosts are described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    /// In the configuration.
+    Listed,
+    /// In `repmgr.nodes`, where `bdr register` wrote them.
+    Registered,
+}
+
+/// What repmgr keeps in a node's row, and only shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordDetails {
+    /// repmgr's `location`; `default` unless told.
+    pub location: String,
+    /// repmgr's `priority`; 100 unless told.
+    pub priority: u32,
+}
+
+/// The daemon's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// What is logged; `RUST_LOG` overrides it.
+    pub level: LogLevel,
+    /// The file; `None`: standard error.
+    pub file: Option<PathBuf>,
+    /// How often the daemon says that it is still there (repmgr's `log_status_interval`); zero:
+    /// never.
+    pub status_interval: Duration,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// That of `tracing`.
+    Human,
+    /// `[2017-07-27 21:08:39] [INFO] …`, as repmgr writes.
+    Repmgr,
+    /// An object a line.
+    Json,
+}
+
+/// repmgr's `log_level`, with its words in upper case in `repmgr.conf`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Steps, too.
+    Debug,
+    /// What happens.
+    Info,
+    /// What is worth knowing.
+    Notice,
+    /// What is not as it should be.
+    Warning,
+    /// What failed. (repmgr's `ALERT`, `CRIT` and `EMERG` as well.)
+    Error,
 }
 
 /// repmgr's `node_id`: 1 or greater.
@@ -67,13 +149,34 @@ pub struct Monitoring {
     pub reconnect_attempts: u32,
     /// Time between two of these tries.
     pub reconnect_interval: Duration,
+    /// How long a returned node's replication is waited for before a warning says that it does not
+    /// run (repmgr's `bdr_recovery_timeout`). Looking goes on afterwards.
+    pub recovery_timeout: Duration,
+    /// Only this host's node is watched (repmgr's `bdr_local_monitoring_only`).
+    pub local_only: bool,
 }
 
 /// The replication that keeps both nodes alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replication {
+    /// BDR 1 and 2, on PostgreSQL 9.4 and 9.6.
+    Bdr,
+    /// pgactive, on PostgreSQL 11 and later.
+    Pgactive,
     /// pglogical 2, a subscription each way.
     Pglogical,
+}
+
+impl Replication {
+    /// The name of its extension, in `pg_extension` and in the configuration.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Bdr => "bdr",
+            Self::Pgactive => "pgactive",
+            Self::Pglogical => "pglogical",
+        }
+    }
 }
 
 /// repmgr's `event_notification_command` and its filter.

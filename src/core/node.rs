@@ -233,6 +233,8 @@ mod tests {
             monitor_interval: Duration::from_secs(5),
             reconnect_attempts: attempts,
             reconnect_interval: Duration::from_secs(5),
+            recovery_timeout: Duration::from_secs(30),
+            local_only: false,
         };
         (Monitor::new(settings, now), now)
     }

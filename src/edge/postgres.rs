@@ -77,6 +77,21 @@ impl Session {
         self.client.is_closed()
     }
 
+    /// The version as libpq gives it: 90624, 150018. 0 for what is no PostgreSQL.
+    #[must_use]
+    pub fn version_num(&self) -> u32 {
+        let digits = |c: char| !c.is_ascii_digit() && c != '.';
+        let end = self.server_version.find(digits);
+        let number = &self.server_version[..end.unwrap_or(self.server_version.len())];
+        let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
+        let mut next = || parts.next().unwrap_or(0_u32);
+        let (first, second, third) = (next(), next(), next());
+        match first {
+            0..10 => first * 10_000 + second * 100 + third,
+            10.. => first * 10_000 + second,
+        }
+    }
+
     /// Runs one command of the simple protocol and gives its rows, by column name; NULL is left
     /// out.
     ///

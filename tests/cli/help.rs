@@ -16,15 +16,20 @@ Keeps PgBouncer pointed at a live PostgreSQL node
 Usage: repoint [OPTIONS] <COMMAND>
 
 Commands:
-  daemon  Watch both nodes, and redirect the PgBouncers when one fails
-  notify  Redirect the PgBouncers because repmgrd says so: name this as its
-          event_notification_command
-  render  Show what would be done, and do nothing
+  daemon   Watch both nodes, and redirect the PgBouncers when one fails
+  notify   Redirect the PgBouncers because repmgrd says so: name this as its
+           event_notification_command
+  render   Show what would be done, and do nothing
+  bdr      Register this node in repmgr.nodes, or take a node out
+  cluster  Show the nodes and what happened to them
+  node     Show or check this host's node
+  service  Pause the daemons' failover, end the pause, or see how they are
+  config   Read a repmgr.conf
 
 Options:
-  -f, --config-file <FILE>  The configuration; without it ./repoint.toml, then
-                            /etc/repoint/repoint.toml
-  -h, --help                Print help
+  -f, --config-file <FILE>  The configuration: repoint.toml or repmgr.conf; without it
+                            ./repoint.toml, then /etc/repoint/repoint.toml
+  -?, --help                Print help
   -V, --version             Print version
 ";
     Place::new().run(&["--help"]).is(0, expected, "");
@@ -72,13 +77,13 @@ fn help_of_the_other_commands_says_what_they_touch() {
 }
 
 #[test]
-fn a_wrong_command_line_is_2_and_a_missing_argument_is_named() {
+fn a_wrong_command_line_is_1_as_repmgrs_and_a_missing_argument_is_named() {
     let place = Place::new();
     let ran = place.run(&["notify"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     assert!(ran.stderr.contains("<NODE_ID>"), "{}", ran.stderr);
     let ran = place.run(&["promote"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     assert!(ran.stderr.contains("'promote'"), "{}", ran.stderr);
     assert!(ran.stderr.contains("--help"), "{}", ran.stderr);
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
-use super::{NAME_BYTES_MAX, conninfo_of, keyword, node_id_of, server};
+use super::{NAME_BYTES_MAX, NODE_ID_MAX, conninfo_of, keyword, node_id_of, server};
 use crate::config::reader::{Table, Value, all};
-use crate::config::{Node, NodeId};
+use crate::config::{Node, NodeId, RecordDetails};
 use crate::conninfo::Conninfo;
 
 /// A node as far as it could be read, with the places for messages.
@@ -47,6 +47,20 @@ pub(super) fn read<'a>(
         return None;
     }
     Some(nodes)
+}
+
+/// What repmgr keeps in this host's row, and only shows.
+pub(super) fn record_details(top: &mut Table<'_>) -> Option<RecordDetails> {
+    let location = top
+        .get("location")
+        .map_or(Some("default"), |value| value.string());
+    let priority = top
+        .get("priority")
+        .map_or(Some(100), |value| value.integer(0..=NODE_ID_MAX));
+    Some(RecordDetails {
+        location: location?.to_owned(),
+        priority: priority?,
+    })
 }
 
 fn label(entries: &DeTable<'_>) -> Option<String> {

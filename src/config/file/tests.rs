@@ -288,9 +288,12 @@ const CASES: &[(&str, &str, &[&str])] = &[
             "2: node_nam: unknown key; did you mean `node_name`? (the keys here are \
      `node_id`, `node`, `node_name`, `conninfo`, `monitor_interval`, \
      `monitor_interval_secs`, `reconnect_attempts`, `reconnect_interval`, \
+     `bdr_recovery_timeout`, `bdr_local_monitoring_only`, \
      `replication_type`, `replication`, `event_notification_command`, \
      `event_notifications`, `event_notification_timeout`, \
-     `event_notification_password`, `runtime_directory`, \
+     `event_notification_password`, `act_on`, `log_format`, `log_level`, \
+     `log_file`, `log_status_interval`, `pid_file`, `location`, `priority`, \
+     `runtime_directory`, \
      `pgbouncer`)",
         ],
     ),
@@ -300,10 +303,13 @@ const CASES: &[(&str, &str, &[&str])] = &[
         &[
             "2: data_directory: unknown key (the keys here are `node_id`, `node`, \
      `node_name`, `conninfo`, `monitor_interval`, `monitor_interval_secs`, \
-     `reconnect_attempts`, `reconnect_interval`, `replication_type`, `replication`, \
+     `reconnect_attempts`, `reconnect_interval`, \
+     `bdr_recovery_timeout`, `bdr_local_monitoring_only`, \
+     `replication_type`, `replication`, \
      `event_notification_command`, `event_notifications`, \
      `event_notification_timeout`, `event_notification_password`, \
-     `runtime_directory`, `pgbouncer`)",
+     `act_on`, `log_format`, `log_level`, `log_file`, `log_status_interval`, \
+     `pid_file`, `location`, `priority`, `runtime_directory`, `pgbouncer`)",
         ],
     ),
     (
@@ -397,10 +403,10 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "node_id = 1\n\n",
-        "node_id = 1\nreplication = \"bdr\"\n",
+        "node_id = 1\nreplication = \"bdr3\"\n",
         &[
-            "2: replication: `bdr` is not known; this version has the adapter \"pglogical\"; \
-     leave the key out to have it found from the installed extensions",
+            "2: replication: `bdr3` is not known; write \"bdr\", \"pgactive\" or \
+     \"pglogical\", or leave the key out to have it found from the installed extensions",
         ],
     ),
     // Hook.

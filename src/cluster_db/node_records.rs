@@ -1,0 +1,75 @@
+//! The rows of `repmgr.nodes`, as repmgr 4 and 5 have them.
+//!
+//! Reads; who writes is [`super::repmgr_tables`]. A row may have been written by anybody who may
+//! write there: nothing of it is believed before it was checked by whoever uses it.
+
+use std::time::Duration;
+
+use crate::config::NodeId;
+use crate::edge::postgres::{PostgresError, Row, Session};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A row of `repmgr.nodes`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// Its `node_id`.
+    pub node_id: NodeId,
+    /// The node that it follows, in streaming replication.
+    pub upstream_node_id: Option<NodeId>,
+    /// Whether it is marked active.
+    pub active: bool,
+    /// Its name.
+    pub node_name: String,
+    /// `primary`, `standby`, `witness` or `bdr`.
+    pub kind: String,
+    /// Free text.
+    pub location: String,
+    /// For streaming replication.
+    pub priority: i32,
+    /// How to connect to it; may hold a password.
+    pub conninfo: String,
+}
+
+impl std::fmt::Debug for NodeRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeRecord")
+            .field("node_id", &self.node_id)
+            .field("node_name", &self.node_name)
+            .field("kind", &self.kind)
+            .field("active", &self.active)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All rows, by id.
+///
+/// # Errors
+/// [`PostgresError`]; SQLSTATE 42P01 or 3F000 when the table or the schema is absent.
+pub async fn all(session: &Session) -> Result<Vec<NodeRecord>, PostgresError> {
+    let query = "SELECT node_id, upstream_node_id, active, node_name, type, location, priority, \
+                 conninfo FROM repmgr.nodes ORDER BY node_id";
+    let rows = session.simple(query, LIMIT).await?;
+    rows.iter().map(record).collect()
+}
+
+fn record(row: &Row) -> Result<NodeRecord, PostgresError> {
+    let text = |name: &str| row.get(name).cloned().unwrap_or_default();
+    let id = |name: &str| row.get(name).and_then(|id| id.parse().ok()).map(NodeId);
+    let node_id = id("node_id").ok_or_else(|| {
+        PostgresError::Unusable(format!(
+            "repmgr.nodes has a row with node_id {:?}, which is no id",
+            text("node_id")
+        ))
+    })?;
+    Ok(NodeRecord {
+        node_id,
+        upstream_node_id: id("upstream_node_id"),
+        active: text("active") == "t",
+        node_name: text("node_name"),
+        kind: text("type"),
+        location: text("location"),
+        priority: text("priority").parse().unwrap_or_default(),
+        conninfo: text("conninfo"),
+    })
+}
