@@ -289,6 +289,7 @@ async fn send(session: &Session, command: &str, limit: Duration) -> Result<Vec<R
             },
             PostgresError::Refused(_)
             | PostgresError::Unreachable(_)
+            | PostgresError::Foreign(_)
             | PostgresError::Silent(_)
             | PostgresError::Unusable(_) => ConsoleError::Lost {
                 command: command.to_owned(),

@@ -48,6 +48,9 @@ pub enum PostgresError {
         /// The server's words.
         message: String,
     },
+    /// Something answers there that is no PostgreSQL server.
+    #[error("what answers is no PostgreSQL server: {0}")]
+    Foreign(String),
     /// It cannot be tried as configured.
     #[error("{0}")]
     Unusable(String),
@@ -228,7 +231,8 @@ pub async fn identity(session: &Session, limit: Duration) -> Result<String, Post
 fn judge(error: &PostgresError) -> Probe {
     let reason = error.to_string();
     match error {
-        PostgresError::Refused(_) => Probe::Failed {
+        // Whoever is sent there gets no further than to a closed door.
+        PostgresError::Refused(_) | PostgresError::Foreign(_) => Probe::Failed {
             fault: Fault::Crash,
             reason,
         },
@@ -447,7 +451,13 @@ fn classify(error: tokio_postgres::Error) -> PostgresError {
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            return classify_io(io);
+            // Errors of the kernel have a number; those without are tokio-postgres's, about bytes
+            // that make no sense.
+            let ended = io.kind() == std::io::ErrorKind::UnexpectedEof;
+            return match io.raw_os_error() {
+                None if !ended => PostgresError::Foreign(io.to_string()),
+                None | Some(_) => classify_io(io),
+            };
         }
         source = cause.source();
     }

@@ -4,6 +4,7 @@
 mod fixture;
 mod served;
 
+mod rubbish;
 mod scene;
 
 mod already_there;
