@@ -73,10 +73,13 @@ impl Server {
 }
 
 fn probe_of(server: Server) -> (Probe, Duration) {
+    probe_with(server, "connect_timeout=2")
+}
+
+fn probe_with(server: Server, more: &str) -> (Probe, Duration) {
     let port = server.start();
     let conninfo = format!(
-        "host=127.0.0.1 port={port} dbname=d user=u password=s3cret sslmode=disable \
-         connect_timeout=2"
+        "host=127.0.0.1 port={port} dbname=d user=u password=s3cret sslmode=disable {more}"
     );
     let conninfo = Conninfo::parse(&conninfo).expect("a conninfo");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -119,6 +122,21 @@ fn a_server_that_closes_hangs_or_talks_rubbish_is_down_and_says_why() {
         );
         assert!(took < Duration::from_secs(10), "{what} took {took:?}");
     }
+}
+
+#[test]
+fn a_silent_server_is_given_two_seconds_by_a_conninfo_without_connect_timeout() {
+    let (found, took) = probe_with(Server::KeepsSilent, "");
+    let silent = matches!(
+        &found,
+        Probe::Failed {
+            fault: Fault::Blackhole,
+            ..
+        }
+    );
+    assert!(silent, "{found:?}");
+    let bounds = Duration::from_millis(1900)..Duration::from_secs(6);
+    assert!(bounds.contains(&took), "{took:?}");
 }
 
 #[test]
