@@ -11,6 +11,8 @@ mod full;
 mod help;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/repmgr_conf.rs"]
+mod repmgr_conf;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::load;
+use super::say::Voice;
 use crate::config::Config;
 use crate::conninfo::Conninfo;
 use crate::edge::postgres::{Session, attempt_limit, connect};
@@ -46,7 +47,11 @@ impl Connection {
     pub(super) fn target(&self, file: Option<&Path>) -> Result<Target, Failure> {
         let config = match (file, self.is_given()) {
             (None, true) => None,
-            (Some(_), _) | (None, false) => Some(load::load(&load::find(file)?)?.0),
+            (Some(_), _) | (None, false) => {
+                let loaded = load::load(&load::find(file)?)?;
+                loaded.warn(Voice::default());
+                Some(loaded.config)
+            }
         };
         let conninfo = match &config {
             Some(config) => config.local().conninfo.clone(),

@@ -18,13 +18,14 @@ enum Ended {
 
 pub(super) async fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let path = load::find(file)?;
-    let mut loaded = load::load(&path)?;
+    let mut loaded = load::load_active_active(&path)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut next;
     loop {
-        let (config, planners) = loaded;
+        loaded.log();
+        let (config, planners) = (loaded.config, loaded.planners);
         let sockets = SocketDirectory::create(&config.runtime_directory).with_context(|| {
             format!(
                 "make the runtime directory `{}`",
@@ -54,7 +55,7 @@ pub(super) async fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
             };
             match ended {
                 Ended::Stop => break ended,
-                Ended::Reload => match load::load(&path) {
+                Ended::Reload => match load::load_active_active(&path) {
                     Ok(new) => {
                         next = Some(new);
                         break ended;

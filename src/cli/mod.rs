@@ -33,8 +33,8 @@ use say::Voice;
 #[command(name = "repoint", version, about)]
 #[command(disable_help_subcommand = true, disable_help_flag = true)]
 pub struct Cli {
-    /// The configuration: repoint.toml or repmgr.conf; without it ./repoint.toml, then
-    /// /etc/repoint/repoint.toml.
+    /// The configuration: repoint.toml, or repmgr.conf if the name ends in .conf; without it the
+    /// first of ./repoint.toml, /etc/repoint/repoint.toml, ./repmgr.conf, /etc/repmgr.conf.
     #[arg(short = 'f', long = "config-file", value_name = "FILE", global = true)]
     config_file: Option<PathBuf>,
     /// Print help.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::watch;
 
+use super::say::Voice;
 use super::{load, print};
 use crate::agent::fleet::Fleet;
 use crate::agent::planning::Planner;
@@ -71,7 +72,9 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
     let deadline = Instant::now().checked_add(limit);
     let deadline = deadline.context("--timeout: the number is too large")?;
     let path = load::find(file)?;
-    let (mut config, _) = load::load(&path)?;
+    let loaded = load::load(&path)?;
+    loaded.warn(Voice::default());
+    let mut config = loaded.config;
     let prepared = prepare(&mut config, &arguments, deadline).await;
     let (failed, active, planners, identity) = prepared.context("nothing was changed")?;
     // Neither is worth more than the rest of the time: without an answer the node is silent.

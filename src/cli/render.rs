@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
+use super::say::Voice;
 use super::{load, print};
 use crate::agent::links::Links;
 use crate::agent::planning::Planner;
 use crate::agent::sockets::SocketDirectory;
-use crate::config::{Config, Host, Node, PgBouncer};
+use crate::config::{Config, Host, Node, Peers, PgBouncer};
 use crate::core::node::Fault;
 use crate::core::plan::{Decision, Plan, Step};
 use crate::core::worker::HASTY;
@@ -43,11 +44,20 @@ enum FaultArgument {
 
 pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let path = load::find(file)?;
-    let (config, planners) = load::load(&path)?;
+    let loaded = load::load(&path)?;
+    loaded.warn(Voice::default());
+    let (config, planners) = (loaded.config, loaded.planners);
     let node = chosen_node(&config, arguments.node.as_deref())?;
     let chosen = chosen_pgbouncers(&config, arguments.pgbouncer.as_deref())?;
     if arguments.full {
         return full(node, &chosen, &planners);
+    }
+    if config.nodes.len() == 1 && config.peers == Peers::Registered {
+        bail!(
+            "only this host's node is known, and a redirect is from another one: the others are in \
+             repmgr.nodes, which render does not read. Describe each in a `[[node]]`, or use \
+             --full for the file with every entry at this node"
+        );
     }
     let sockets = SocketDirectory::create_or_temporary(&config.runtime_directory)
         .context("make a directory for the sockets of ssh")?;

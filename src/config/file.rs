@@ -1,19 +1,25 @@
 //! Reads `repoint.toml`: decides which texts are a [`Config`], and notes everything that is wrong.
 //!
 //! Pure: the caller reads the file, and whether templates and directories exist is checked by who
-//! uses them. The keys of the top level are here, those of `[[node]]` in `nodes`, those of
-//! `[[pgbouncer]]` in `pgbouncers`; types and places are taken care of by `reader`.
+//! uses them. What the file leaves out comes from a [`Base`], which may be a `repmgr.conf`. The
+//! keys of the top level are here, those of `[[node]]` in `nodes`, those of `[[pgbouncer]]` in
+//! `pgbouncers`; types and places are taken care of by `reader`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::base::{
+    Base, INTERVAL_MAX, MONITOR_INTERVAL_MIN, NAME_BYTES_MAX, RECONNECT_ATTEMPTS_MAX,
+    SQL_INTEGER_MAX,
+};
 use super::event_names::EVENT_NAMES;
 use super::problem::{Problems, quoted};
 use super::reader::{Report, Table, Value, all};
+use super::repmgr_conf::RepmgrConf;
 use super::suggest::nearest;
-use super::{Config, Hook, Monitoring, NodeId, Peers, Replication};
+use super::{Config, Hook, Monitoring, NodeId, Replication, ReplicationType};
 use crate::conninfo::Conninfo;
 
 mod databases;
@@ -24,15 +30,6 @@ mod ssh;
 #[cfg(test)]
 mod tests;
 
-const HOUR: Duration = Duration::from_secs(3600);
-/// Below this a probe would begin before the last one can have ended.
-const MONITOR_INTERVAL_MIN: Duration = Duration::from_millis(10);
-const MONITOR_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
-/// More tries than this would hide that a node is down.
-const RECONNECT_ATTEMPTS_MAX: u32 = 1000;
-const RECONNECT_ATTEMPTS_DEFAULT: u32 = 6;
-const RECONNECT_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
-const RECOVERY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// `bdr_failover`, and what repmgr says when a standby has become the primary.
 const ACT_ON_DEFAULT: [&str; 4] = [
     "bdr_failover",
@@ -43,23 +40,32 @@ const ACT_ON_DEFAULT: [&str; 4] = [
 /// A shell alone needs some milliseconds to start.
 const HOOK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const HOOK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
-/// `node_id` is an `integer` in `repmgr.nodes`.
-const NODE_ID_MAX: u32 = i32::MAX.unsigned_abs();
 /// Socket paths hold 107 bytes, and an SSH session's socket takes 52 of them below the directory.
 const RUNTIME_DIRECTORY_BYTES_MAX: usize = 48;
-/// PostgreSQL's limit for names.
-const NAME_BYTES_MAX: usize = 63;
 
 /// Reads the text of a configuration file; `path` is only named in problems.
 ///
 /// # Errors
 /// With everything that is wrong, by line; or with the first place that is not TOML.
 pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
+    parse_over(path, text, None)
+}
+
+/// As [`parse`], with what a `repmgr.conf` says as the defaults: a key of the text wins over it. An
+/// empty text gives what the `repmgr.conf` alone means.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_over(
+    path: &Path,
+    text: &str,
+    repmgr_conf: Option<&RepmgrConf>,
+) -> Result<Config, Problems> {
     let report = Report::new(path, text);
     let config = match DeTable::parse(text) {
         Ok(document) => {
             let mut top = Table::root(&report, document.get_ref());
-            let config = config(&mut top);
+            let config = config(&mut top, repmgr_conf);
             top.finish();
             config
         }
@@ -73,40 +79,75 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
     report.finish(config)
 }
 
+/// The file that the key `repmgr_conf` names, for who has to read it before [`parse_over`]. Nothing
+/// when there is something wrong with the key: that is for [`parse_over`] to say.
+#[must_use]
+pub fn repmgr_conf_of(text: &str) -> Option<PathBuf> {
+    let document = DeTable::parse(text).ok()?;
+    let path = document.get_ref().get("repmgr_conf")?.get_ref().as_str()?;
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
 /// Asks for every key, whatever is wrong with the others.
-fn config(top: &mut Table<'_>) -> Option<Config> {
-    let node_id = top.require("node_id", "node_id = 1");
-    let node_id = node_id.and_then(|value| Some((node_id_of(&value)?, value)));
-    let nodes = nodes::read(top, node_id.as_ref());
-    let monitoring = monitoring(top);
-    let replication = replication(top);
-    let hook = hook(top);
+fn config(top: &mut Table<'_>, repmgr_conf: Option<&RepmgrConf>) -> Option<Config> {
+    let base = repmgr_conf.map_or_else(Base::default, |conf| conf.base.clone());
+    let named = named_repmgr_conf(top, repmgr_conf);
+    let types = replication(top, base.replication_type);
+    let nodes = nodes::read(top, base.node.as_ref(), types.map(|(kind, _)| kind));
+    let monitoring = monitoring(top, &base.monitoring);
+    let hook = hook(top, &base);
     let act_on = top.get("act_on").map_or_else(
         || Some(ACT_ON_DEFAULT.map(str::to_owned).to_vec()),
         |value| events(&value),
     );
-    let log = log::read(top);
-    let pid_file = optional_path(top, "pid_file");
-    let record = nodes::record_details(top);
+    let log = log::read(top, &base.log);
+    let pid_file = optional_path(top, "pid_file", base.pid_file.as_ref());
+    let record = nodes::record_details(top, &base.record);
     let runtime_directory = runtime_directory(top);
     let pgbouncers = pgbouncers::read(top);
+    let (nodes, (replication_type, replication)) = (nodes?, types?);
+    named?;
     Some(Config {
-        node_id: node_id?.0,
-        nodes: nodes?,
-        peers: Peers::Listed,
+        node_id: nodes.local,
+        nodes: nodes.all,
+        peers: nodes.peers,
         record: record?,
         act_on: act_on?,
         log: log?,
         pid_file: pid_file?,
         monitoring: monitoring?,
-        replication: replication?,
+        replication_type,
+        replication,
         hook: hook?,
         pgbouncers: pgbouncers?,
         runtime_directory: runtime_directory?,
     })
 }
 
-fn monitoring(top: &mut Table<'_>) -> Option<Monitoring> {
+/// The caller has read the file that the key names; it must be the one.
+fn named_repmgr_conf(top: &mut Table<'_>, read: Option<&RepmgrConf>) -> Option<()> {
+    let Some(value) = top.get("repmgr_conf") else {
+        return Some(());
+    };
+    let named = absolute(&value)?;
+    match read {
+        Some(read) if read.file == named => Some(()),
+        Some(read) => {
+            let file = read.file.display().to_string();
+            value.problem(format!(
+                "{} names this file in `repoint_pgbouncers`; name it here, or leave the key out",
+                quoted(&file)
+            ));
+            None
+        }
+        None => {
+            value.problem("the file that it names was not read");
+            None
+        }
+    }
+}
+
+fn monitoring(top: &mut Table<'_>, base: &Monitoring) -> Option<Monitoring> {
     let interval = top.get("monitor_interval");
     let interval_secs = top.get("monitor_interval_secs");
     if let (Some(interval), Some(secs)) = (&interval, &interval_secs) {
@@ -118,27 +159,27 @@ fn monitoring(top: &mut Table<'_>) -> Option<Monitoring> {
     let monitor_interval = [interval, interval_secs]
         .into_iter()
         .flatten()
-        .map(|value| value.duration(MONITOR_INTERVAL_MIN..=HOUR))
+        .map(|value| value.duration(MONITOR_INTERVAL_MIN..=INTERVAL_MAX))
         .reduce(|first, second| first.and(second))
-        .unwrap_or(Some(MONITOR_INTERVAL_DEFAULT));
+        .unwrap_or(Some(base.monitor_interval));
     let reconnect_attempts = top
         .get("reconnect_attempts")
-        .map_or(Some(RECONNECT_ATTEMPTS_DEFAULT), |v| {
+        .map_or(Some(base.reconnect_attempts), |v| {
             v.integer(0..=RECONNECT_ATTEMPTS_MAX)
         });
     let reconnect_interval = top
         .get("reconnect_interval")
-        .map_or(Some(RECONNECT_INTERVAL_DEFAULT), |v| {
-            v.duration(Duration::ZERO..=HOUR)
+        .map_or(Some(base.reconnect_interval), |v| {
+            v.duration(Duration::ZERO..=INTERVAL_MAX)
         });
     let recovery_timeout = top
         .get("bdr_recovery_timeout")
-        .map_or(Some(RECOVERY_TIMEOUT_DEFAULT), |v| {
-            v.duration(Duration::ZERO..=HOUR)
+        .map_or(Some(base.recovery_timeout), |v| {
+            v.duration(Duration::ZERO..=INTERVAL_MAX)
         });
     let local_only = top
         .get("bdr_local_monitoring_only")
-        .map_or(Some(false), |v| v.boolean());
+        .map_or(Some(base.local_only), |v| v.boolean());
     Some(Monitoring {
         monitor_interval: monitor_interval?,
         reconnect_attempts: reconnect_attempts?,
@@ -148,13 +189,17 @@ fn monitoring(top: &mut Table<'_>) -> Option<Monitoring> {
     })
 }
 
-/// The adapter, after the kind of replication, of which there is one.
-fn replication(top: &mut Table<'_>) -> Option<Option<Replication>> {
-    let kind = top.get("replication_type").map_or(Some("bdr"), |value| {
-        value.word(
-            &["bdr"],
-            "write \"bdr\", the only kind of replication that is supported",
-        )
+/// The kind of replication and, for an active-active pair, its adapter.
+fn replication(
+    top: &mut Table<'_>,
+    base: ReplicationType,
+) -> Option<(ReplicationType, Option<Replication>)> {
+    let kind = top.get("replication_type").map_or(Some(base), |value| {
+        let otherwise = "write \"bdr\" (active-active) or \"physical\" (streaming)";
+        Some(match value.word(&["bdr", "physical"], otherwise)? {
+            "physical" => ReplicationType::Physical,
+            _ => ReplicationType::Bdr,
+        })
     });
     let adapter = top.get("replication").map_or(Some(None), |value| {
         let otherwise = "write \"bdr\", \"pgactive\" or \"pglogical\", or leave the key out \
@@ -166,20 +211,20 @@ fn replication(top: &mut Table<'_>) -> Option<Option<Replication>> {
             _ => Replication::Pglogical,
         }))
     });
-    kind.and(adapter)
+    Some((kind?, adapter?))
 }
 
-fn hook(top: &mut Table<'_>) -> Option<Hook> {
+fn hook(top: &mut Table<'_>, base: &Base) -> Option<Hook> {
     let command = top
         .get("event_notification_command")
-        .map_or(Some(None), |v| command(&v));
+        .map_or_else(|| Some(base.command.clone()), |v| command(&v));
     let events = top
         .get("event_notifications")
-        .map_or(Some(Vec::new()), |v| events(&v));
+        .map_or_else(|| Some(base.events.clone()), |v| events(&v));
     let timeout = top
         .get("event_notification_timeout")
         .map_or(Some(HOOK_TIMEOUT_DEFAULT), |v| {
-            v.duration(HOOK_TIMEOUT_MIN..=HOUR)
+            v.duration(HOOK_TIMEOUT_MIN..=INTERVAL_MAX)
         });
     let pass_password = top
         .get("event_notification_password")
@@ -258,9 +303,13 @@ fn directory(top: &mut Table<'_>, name: &'static str, default: &str) -> Option<P
     }
 }
 
-fn optional_path(top: &mut Table<'_>, name: &'static str) -> Option<Option<PathBuf>> {
+fn optional_path(
+    top: &mut Table<'_>,
+    name: &'static str,
+    base: Option<&PathBuf>,
+) -> Option<Option<PathBuf>> {
     match top.get(name) {
-        None => Some(None),
+        None => Some(base.cloned()),
         Some(value) => absolute(&value).map(Some),
     }
 }
@@ -282,7 +331,7 @@ fn absolute(value: &Value<'_>) -> Option<PathBuf> {
 }
 
 fn node_id_of(value: &Value<'_>) -> Option<NodeId> {
-    value.integer(1..=NODE_ID_MAX).map(NodeId)
+    value.integer(1..=SQL_INTEGER_MAX).map(NodeId)
 }
 
 /// A connection string; nothing of it is ever shown.
@@ -294,6 +343,16 @@ fn conninfo_of(value: &Value<'_>) -> Option<Conninfo> {
             None
         }
     }
+}
+
+/// What PgBouncer needs of a node's connection string and does not find in this one.
+pub(super) fn lacking(conninfo: &Conninfo) -> impl Iterator<Item = &'static str> {
+    let host = conninfo.get("host").or_else(|| conninfo.get("hostaddr"));
+    let host = host.is_none();
+    let dbname = conninfo.get("dbname").is_none();
+    let host = host.then_some("no `host` or `hostaddr`; PgBouncer needs one");
+    let dbname = dbname.then_some("no `dbname`; PgBouncer needs one");
+    host.into_iter().chain(dbname)
 }
 
 /// A keyword's value unless it is empty, which means the same as absent to libpq.

@@ -1,8 +1,9 @@
 //! The configuration: what an operator wrote, checked as a whole before anything starts.
 //!
 //! [`Config`] is the validated form that the rest of the program believes; [`mod@file`] reads it
-//! from TOML and reports every problem of the file at once, with line and key. Nothing here
-//! connects anywhere; the conninfo strings are parsed but not resolved (see [`crate::conninfo`]).
+//! from TOML, [`repmgr_conf`] from a `repmgr.conf`, and both report every problem of a file at
+//! once, with line and key. Nothing here connects anywhere; the conninfo strings are parsed but not
+//! resolved (see [`crate::conninfo`]).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,11 +11,13 @@ use std::time::Duration;
 
 use crate::conninfo::Conninfo;
 
+pub mod base;
 pub mod duration;
 pub mod event_names;
 pub mod file;
 pub mod problem;
 mod reader;
+pub mod repmgr_conf;
 mod suggest;
 
 /// Everything that one agent needs to know.
@@ -22,8 +25,8 @@ mod suggest;
 pub struct Config {
     /// The node of this host, one of [`Config::nodes`].
     pub node_id: NodeId,
-    /// Both nodes, by id; this host's alone until the others were read from `repmgr.nodes`
-    /// ([`Config::peers`]).
+    /// All nodes, by id: two of them when they are active-active. This host's alone until the
+    /// others were read from `repmgr.nodes` ([`Config::peers`]).
     pub nodes: BTreeMap<NodeId, Node>,
     /// Where the other nodes are described.
     pub peers: Peers,
@@ -31,6 +34,8 @@ pub struct Config {
     pub record: RecordDetails,
     /// How nodes are watched.
     pub monitoring: Monitoring,
+    /// Active-active, or streaming replication that repmgrd watches.
+    pub replication_type: ReplicationType,
     /// Which replication adapter is meant; `None`: found from `pg_extension`.
     pub replication: Option<Replication>,
     /// The generic hook.
@@ -154,6 +159,26 @@ pub struct Monitoring {
     pub recovery_timeout: Duration,
     /// Only this host's node is watched (repmgr's `bdr_local_monitoring_only`).
     pub local_only: bool,
+}
+
+/// repmgr's `replication_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicationType {
+    /// Both nodes take writes: what `repoint daemon` watches, whatever extension replicates.
+    Bdr,
+    /// Streaming replication: repmgrd promotes a standby, and `repoint notify` follows.
+    Physical,
+}
+
+impl ReplicationType {
+    /// As it is written in both configuration files.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Bdr => "bdr",
+            Self::Physical => "physical",
+        }
+    }
 }
 
 /// The replication that keeps both nodes alike.

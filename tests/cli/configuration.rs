@@ -24,14 +24,14 @@ fn all_problems_are_told_at_once_with_line_and_key() {
     ]);
     let expected = "\
 repoint: `repoint.toml` is not usable, nothing was done; 7 problems:
-repoint.toml:6: monitor_interval: `parsecs` is no unit; the units are `ms`, `s`, `m` and `h` \
+repoint.toml:10: monitor_interval: `parsecs` is no unit; the units are `ms`, `s`, `m` and `h` \
 (a duration from 10ms to 1h is expected)
-repoint.toml:7: reconnect_attempts: expected an integer, found a string
-repoint.toml:15: event_notifications: `bdr_failovr` is no event type; did you mean `bdr_failover`?
-repoint.toml:19: runtime_directory: `run` is relative; write a path that begins with `/`
-repoint.toml:28: node[2].node_name: expected a string, found an integer
-repoint.toml:31: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`
-repoint.toml:33: pgbouncer[pgb1].pasue: unknown key; did you mean `pause`? (the keys here are \
+repoint.toml:11: reconnect_attempts: expected an integer, found a string
+repoint.toml:21: event_notifications: `bdr_failovr` is no event type; did you mean `bdr_failover`?
+repoint.toml:39: runtime_directory: `run` is relative; write a path that begins with `/`
+repoint.toml:50: node[2].node_name: expected a string, found an integer
+repoint.toml:53: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`
+repoint.toml:55: pgbouncer[pgb1].pasue: unknown key; did you mean `pause`? (the keys here are \
 `name`, `ssh`, `ssh_config`, `local`, `console`, `file`, `template`, `pause`, `settings`, \
 `database`)
 ";
@@ -60,8 +60,8 @@ repoint.toml:3: not valid TOML: invalid basic string, expected `\"`
 fn without_a_file_the_places_that_were_tried_are_named() {
     for command in COMMANDS {
         Place::new().run(command).fails(
-            "repoint: no configuration: neither ./repoint.toml nor /etc/repoint/repoint.toml \
-             is there; name one with -f\n",
+            "repoint: no configuration: none of ./repoint.toml, /etc/repoint/repoint.toml, \
+             ./repmgr.conf and /etc/repmgr.conf is there; name one with -f\n",
         );
     }
 }
@@ -107,7 +107,7 @@ fn a_conninfo_that_pgbouncer_cannot_be_given_is_refused() {
         (
             "dbname=bdrtest user=repmgr",
             "; 1 problem:\n\
-             repoint.toml:24: node[1].conninfo: no `host` or `hostaddr`; PgBouncer needs one",
+             repoint.toml:46: node[1].conninfo: no `host` or `hostaddr`; PgBouncer needs one",
         ),
     ] {
         let line = format!("conninfo = \"{conninfo}\"");

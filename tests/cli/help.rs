@@ -27,8 +27,9 @@ Commands:
   config   Read a repmgr.conf
 
 Options:
-  -f, --config-file <FILE>  The configuration: repoint.toml or repmgr.conf; without it
-                            ./repoint.toml, then /etc/repoint/repoint.toml
+  -f, --config-file <FILE>  The configuration: repoint.toml, or repmgr.conf if the name ends in
+                            .conf; without it the first of ./repoint.toml,
+                            /etc/repoint/repoint.toml, ./repmgr.conf, /etc/repmgr.conf
   -?, --help                Print help
   -V, --version             Print version
 ";

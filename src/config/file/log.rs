@@ -3,26 +3,24 @@
 
 use std::time::Duration;
 
-use super::{HOUR, optional_path};
+use super::optional_path;
+use crate::config::base::STATUS_INTERVAL_MAX;
 use crate::config::reader::{Table, Value};
 use crate::config::{Log, LogFormat, LogLevel};
 
-const STATUS_INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
-const DAY: Duration = HOUR.saturating_mul(24);
-
-/// Reads the keys of the log.
-pub(super) fn read(top: &mut Table<'_>) -> Option<Log> {
+/// Reads the keys of the log; what is not there is as in `base`.
+pub(super) fn read(top: &mut Table<'_>, base: &Log) -> Option<Log> {
     let format = top
         .get("log_format")
-        .map_or(Some(LogFormat::Human), |value| format(&value));
+        .map_or(Some(base.format), |value| format(&value));
     let level = top
         .get("log_level")
-        .map_or(Some(LogLevel::Info), |value| level(&value));
-    let file = optional_path(top, "log_file");
+        .map_or(Some(base.level), |value| level(&value));
+    let file = optional_path(top, "log_file", base.file.as_ref());
     let status_interval = top
         .get("log_status_interval")
-        .map_or(Some(STATUS_INTERVAL_DEFAULT), |value| {
-            value.duration(Duration::ZERO..=DAY)
+        .map_or(Some(base.status_interval), |value| {
+            value.duration(Duration::ZERO..=STATUS_INTERVAL_MAX)
         });
     Some(Log {
         format: format?,

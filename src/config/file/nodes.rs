@@ -1,66 +1,102 @@
-//! The pair of nodes: `[[node]]`, and repmgr's `node_name` and `conninfo` at the top level.
+//! The nodes: `[[node]]`, and repmgr's `node_id`, `node_name` and `conninfo` at the top level or in
+//! a `repmgr.conf`.
 //!
-//! Decides whether they are two different servers of which one is this host's.
+//! Decides whether they are different servers of which one is this host's, and as many as the kind
+//! of replication has.
 
 use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
-use super::{NAME_BYTES_MAX, NODE_ID_MAX, conninfo_of, keyword, node_id_of, server};
+use super::{NAME_BYTES_MAX, SQL_INTEGER_MAX, conninfo_of, keyword, lacking, node_id_of, server};
 use crate::config::reader::{Table, Value, all};
-use crate::config::{Node, NodeId, RecordDetails};
+use crate::config::{Node, NodeId, Peers, RecordDetails, ReplicationType};
 use crate::conninfo::Conninfo;
+
+/// A value with its place; without one when it comes from the `repmgr.conf`.
+type Placed<'a, T> = (T, Option<Value<'a>>);
 
 /// A node as far as it could be read, with the places for messages.
 struct Draft<'a> {
-    line: usize,
-    node_id: Option<(NodeId, Value<'a>)>,
-    node_name: Option<(String, Value<'a>)>,
-    conninfo: Option<(Conninfo, Value<'a>)>,
+    line: Option<usize>,
+    node_id: Option<Placed<'a, NodeId>>,
+    node_name: Option<Placed<'a, String>>,
+    conninfo: Option<Placed<'a, Conninfo>>,
 }
 
-/// Both nodes; `local` is the top level's `node_id` with its place.
-pub(super) fn read<'a>(
-    top: &mut Table<'a>,
-    local: Option<&(NodeId, Value<'a>)>,
-) -> Option<BTreeMap<NodeId, Node>> {
+/// The nodes that the configuration knows.
+pub(super) struct Nodes {
+    /// Which of them is this host's.
+    pub(super) local: NodeId,
+    pub(super) all: BTreeMap<NodeId, Node>,
+    pub(super) peers: Peers,
+}
+
+/// Reads them; `base` is this host's as the `repmgr.conf` describes it.
+pub(super) fn read(
+    top: &mut Table<'_>,
+    base: Option<&Node>,
+    kind: Option<ReplicationType>,
+) -> Option<Nodes> {
+    let local = local_id(top, base);
     let list = top.get("node");
     let tables = list
         .as_ref()
         .map(|list| list.tables("[[node]]", label))
         .unwrap_or_default();
-    let mut drafts: Vec<Draft<'a>> = tables.into_iter().map(draft).collect();
-    let at_top = draft_at_top(top, local, &drafts);
+    let mut drafts: Vec<Draft<'_>> = tables.into_iter().map(draft).collect();
+    let at_top = draft_at_top(top, local.as_ref().map(|(id, _)| *id), base, &drafts);
     drafts.extend(at_top);
-    let two = exactly_two(top, &drafts);
-    let different = all_different(&drafts);
+    let peers = match list {
+        Some(_) => Peers::Listed,
+        None => Peers::Registered,
+    };
+    let enough = enough(top, peers, kind, drafts.len());
+    let different = all_different(top, &drafts);
     let nodes: Option<BTreeMap<_, _>> = all(drafts.into_iter().map(node));
-    two.and(different)?;
-    let nodes = nodes?;
+    enough.and(different)?;
+    let all = nodes?;
     let (local, place) = local?;
-    if !nodes.contains_key(local) {
-        let ids: Vec<String> = nodes.keys().map(|id| format!("`{id}`")).collect();
-        place.problem(format!(
-            "no node has this id; write one of {}",
-            ids.join(", ")
-        ));
+    if !all.contains_key(&local) {
+        let ids: Vec<String> = all.keys().map(|id| format!("`{id}`")).collect();
+        let message = format!("no node has this id; write one of {}", ids.join(", "));
+        note(top, place.as_ref(), "node_id", message);
         return None;
     }
-    Some(nodes)
+    Some(Nodes { local, all, peers })
+}
+
+fn local_id<'a>(top: &mut Table<'a>, base: Option<&Node>) -> Option<Placed<'a, NodeId>> {
+    match (top.get("node_id"), base) {
+        (Some(value), _) => Some((node_id_of(&value)?, Some(value))),
+        (None, Some(base)) => Some((base.node_id, None)),
+        (None, None) => {
+            top.missing("node_id", "node_id = 1");
+            None
+        }
+    }
 }
 
 /// What repmgr keeps in this host's row, and only shows.
-pub(super) fn record_details(top: &mut Table<'_>) -> Option<RecordDetails> {
+pub(super) fn record_details(top: &mut Table<'_>, base: &RecordDetails) -> Option<RecordDetails> {
     let location = top
         .get("location")
-        .map_or(Some("default"), |value| value.string());
-    let priority = top
-        .get("priority")
-        .map_or(Some(100), |value| value.integer(0..=NODE_ID_MAX));
+        .map_or(Some(base.location.as_str()), |value| value.string());
+    let priority = top.get("priority").map_or(Some(base.priority), |value| {
+        value.integer(0..=SQL_INTEGER_MAX)
+    });
     Some(RecordDetails {
         location: location?.to_owned(),
         priority: priority?,
     })
+}
+
+/// A problem at its place, or at the file's beginning.
+fn note(top: &Table<'_>, place: Option<&Value<'_>>, key: &str, message: String) {
+    match place {
+        Some(value) => value.problem(message),
+        None => top.problem(key, message),
+    }
 }
 
 fn label(entries: &DeTable<'_>) -> Option<String> {
@@ -70,10 +106,10 @@ fn label(entries: &DeTable<'_>) -> Option<String> {
 
 fn draft(mut table: Table<'_>) -> Draft<'_> {
     let draft = Draft {
-        line: table.line(),
+        line: Some(table.line()),
         node_id: table
             .require("node_id", "node_id = 1")
-            .and_then(|value| Some((node_id_of(&value)?, value))),
+            .and_then(|value| Some((node_id_of(&value)?, Some(value)))),
         node_name: table
             .require("node_name", "node_name = \"…\"")
             .and_then(name),
@@ -85,45 +121,54 @@ fn draft(mut table: Table<'_>) -> Draft<'_> {
     draft
 }
 
-/// The node that a user of repmgr may describe at the top level: that of this host.
+/// The node that a user of repmgr may describe at the top level: that of this host. The keys that
+/// are not there are those of the `repmgr.conf`; a `[[node]]` of this host goes over it.
 fn draft_at_top<'a>(
     top: &mut Table<'a>,
-    local: Option<&(NodeId, Value<'a>)>,
+    local: Option<NodeId>,
+    base: Option<&Node>,
     others: &[Draft<'a>],
 ) -> Option<Draft<'a>> {
     let (node_name, text) = (top.get("node_name"), top.get("conninfo"));
-    let line = node_name.as_ref().or(text.as_ref())?.line();
-    let same_id = |other: &&Draft<'_>| {
-        let other_id = other.node_id.as_ref().map(|(id, _)| id);
-        local.is_some() && other_id == local.map(|(id, _)| id)
-    };
+    let first = node_name.as_ref().or(text.as_ref());
+    let line = first.map(Value::line);
+    let same_id =
+        |other: &&Draft<'_>| local.is_some() && other.node_id.as_ref().map(|(id, _)| *id) == local;
     if let Some(other) = others.iter().find(same_id) {
-        let place = node_name.as_ref().or(text.as_ref())?;
-        place.problem(format!(
+        first?.problem(format!(
             "the node of this host is also described by the `[[node]]` on line {}; keep one",
-            other.line
+            other.line.unwrap_or_default()
         ));
         return None;
     }
-    if node_name.is_none() {
+    if first.is_none() && base.is_none() {
+        return None;
+    }
+    let of_base = |value: &Option<Value<'_>>| base.filter(|_| value.is_none());
+    let (base_name, base_text) = (of_base(&node_name), of_base(&text));
+    if node_name.is_none() && base.is_none() {
         top.missing("node_name", "node_name = \"…\"");
     }
-    if text.is_none() {
+    if text.is_none() && base.is_none() {
         top.missing("conninfo", "conninfo = \"host=… dbname=… user=…\"");
     }
     Some(Draft {
         line,
-        node_id: top.get("node_id").and_then(|value| Some((local?.0, value))),
-        node_name: node_name.and_then(name),
-        conninfo: text.and_then(conninfo),
+        node_id: local.map(|local| (local, top.get("node_id"))),
+        node_name: base_name
+            .map(|node| (node.node_name.clone(), None))
+            .or_else(|| name(node_name?)),
+        conninfo: base_text
+            .map(|node| (node.conninfo.clone(), None))
+            .or_else(|| conninfo(text?)),
     })
 }
 
-fn name(value: Value<'_>) -> Option<(String, Value<'_>)> {
+fn name(value: Value<'_>) -> Option<Placed<'_, String>> {
     let name = value.string()?;
     let bytes = name.len();
     if (1..=NAME_BYTES_MAX).contains(&bytes) {
-        return Some((name.to_owned(), value));
+        return Some((name.to_owned(), Some(value)));
     }
     value.problem(format!(
         "{bytes} bytes long; a name has 1 to {NAME_BYTES_MAX} bytes"
@@ -131,63 +176,85 @@ fn name(value: Value<'_>) -> Option<(String, Value<'_>)> {
     None
 }
 
-fn conninfo(value: Value<'_>) -> Option<(Conninfo, Value<'_>)> {
+fn conninfo(value: Value<'_>) -> Option<Placed<'_, Conninfo>> {
     let conninfo = conninfo_of(&value)?;
-    let host = keyword(&conninfo, "host").or_else(|| keyword(&conninfo, "hostaddr"));
-    if host.is_none() {
-        value.problem("no `host` or `hostaddr`; PgBouncer needs one");
+    let lacking: Vec<&str> = lacking(&conninfo).collect();
+    for message in &lacking {
+        value.problem(*message);
     }
-    let dbname = keyword(&conninfo, "dbname");
-    if dbname.is_none() {
-        value.problem("no `dbname`; PgBouncer needs one");
-    }
-    host.and(dbname)?;
-    Some((conninfo, value))
+    lacking.is_empty().then_some((conninfo, Some(value)))
 }
 
-fn exactly_two(top: &Table<'_>, drafts: &[Draft<'_>]) -> Option<()> {
-    if drafts.len() == 2 {
-        return Some(());
-    }
-    top.problem(
-        "node",
-        format!(
-            "two nodes are needed, found {}; describe each in a `[[node]]` of its own",
-            drafts.len()
-        ),
-    );
+/// An active-active pair is listed whole, or its other half is registered in the database. Of
+/// streaming replication any number may be listed.
+fn enough(
+    top: &Table<'_>,
+    peers: Peers,
+    kind: Option<ReplicationType>,
+    count: usize,
+) -> Option<()> {
+    let message = match (peers, kind?) {
+        (Peers::Registered, _) if count == 1 => return Some(()),
+        (Peers::Registered, _) => {
+            "no node is described; describe this host's with `node_name` and \
+             `conninfo` (the others are read from repmgr.nodes), or each in a `[[node]]`"
+                .to_owned()
+        }
+        (Peers::Listed, ReplicationType::Bdr) if count == 2 => return Some(()),
+        (Peers::Listed, ReplicationType::Bdr) => {
+            format!("two nodes are needed, found {count}; describe each in a `[[node]]` of its own")
+        }
+        (Peers::Listed, ReplicationType::Physical) if count > 0 => return Some(()),
+        (Peers::Listed, ReplicationType::Physical) => {
+            "a node is needed, found 0; describe each in a `[[node]]` of its own".to_owned()
+        }
+    };
+    top.problem("node", message);
     None
 }
 
 /// Notes what two nodes have in common and must not.
-fn all_different(drafts: &[Draft<'_>]) -> Option<()> {
+fn all_different(top: &Table<'_>, drafts: &[Draft<'_>]) -> Option<()> {
     let mut different = Some(());
     for (index, this) in drafts.iter().enumerate() {
         for other in &drafts[..index] {
-            let common = [
-                common(&this.node_id, &other.node_id, |a, b| a == b),
-                common(&this.node_name, &other.node_name, |a, b| a == b),
-                common(&this.conninfo, &other.conninfo, same_database),
+            let same = [
+                (
+                    "node_id",
+                    common(&this.node_id, &other.node_id, |a, b| a == b),
+                ),
+                (
+                    "node_name",
+                    common(&this.node_name, &other.node_name, |a, b| a == b),
+                ),
+                (
+                    "conninfo",
+                    common(&this.conninfo, &other.conninfo, same_database),
+                ),
             ];
-            for place in common.into_iter().flatten() {
+            let which = other.line.map_or_else(
+                || "of the node of the repmgr.conf".to_owned(),
+                |line| format!("of the node on line {line}"),
+            );
+            for (key, place) in same {
+                let Some(place) = place else { continue };
                 different = None;
-                place.problem(format!(
-                    "the same as that of the node on line {}; two different nodes are needed",
-                    other.line
-                ));
+                let message = format!("the same as that {which}; two different nodes are needed");
+                note(top, place, key, message);
             }
         }
     }
     different
 }
 
+/// The place of what is common, which may be the `repmgr.conf`.
 fn common<'v, 'a, T>(
-    this: &'v Option<(T, Value<'a>)>,
-    other: &Option<(T, Value<'a>)>,
+    this: &'v Option<Placed<'a, T>>,
+    other: &Option<Placed<'a, T>>,
     same: impl Fn(&T, &T) -> bool,
-) -> Option<&'v Value<'a>> {
+) -> Option<Option<&'v Value<'a>>> {
     let ((this, place), (other, _)) = (this.as_ref()?, other.as_ref()?);
-    same(this, other).then_some(place)
+    same(this, other).then_some(place.as_ref())
 }
 
 fn same_database(this: &Conninfo, other: &Conninfo) -> bool {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Host, Setting, Template};
+use crate::config::{Host, Peers, Setting, Template};
 
 #[test]
 fn the_example_is_read_as_it_says() {
@@ -37,6 +37,28 @@ fn the_example_is_read_as_it_says() {
         Setting::Text("transaction".into())
     );
     assert_eq!(app.probe_user.as_deref(), Some("probe"));
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let example = include_str!("../../../examples/repoint.toml");
+    let problems = read("nobody_has_this = 1\n[[pgbouncer]]\nnobody_has_this = 1\n");
+    let problems = problems.expect_err("unknown keys").to_string();
+    let lists = problems.split("(the keys here are `").skip(1);
+    let keys: Vec<&str> = lists
+        .filter_map(|list| list.split_once("`)"))
+        .flat_map(|(list, _)| list.split("`, `"))
+        .collect();
+    assert!(keys.len() > 30, "{keys:?}");
+    for key in keys {
+        let shown = [
+            format!("{key} = "),
+            format!("[{key}]"),
+            format!("pgbouncer.{key}]"),
+        ];
+        let found = shown.iter().any(|shown| example.contains(shown));
+        assert!(found || key == "local", "{key} is not in the example");
+    }
 }
 
 #[test]
@@ -117,6 +139,35 @@ fn a_user_of_repmgr_may_keep_the_own_node_at_the_top() {
         config.nodes[&NodeId(1)].conninfo.get("host"),
         Some("10.0.0.11")
     );
+}
+
+#[test]
+fn the_own_node_alone_means_that_the_others_are_registered() {
+    let pgbouncer = &BASE[BASE.find("[[pgbouncer]]").expect("the base has one")..];
+    let own = format!("node_id = 7\nnode_name = \"node7\"\nconninfo = {CONNINFO1}\n");
+    let config = read(&format!("{own}{pgbouncer}")).expect("a configuration");
+    assert_eq!((config.nodes.len(), config.peers), (1, Peers::Registered));
+    assert_eq!(config.local().node_name, "node7");
+    let both = read(BASE).expect("a configuration");
+    assert_eq!((both.nodes.len(), both.peers), (2, Peers::Listed));
+    let none = read(&format!("node_id = 7\n{pgbouncer}")).expect_err("no node");
+    assert_eq!(
+        none.to_string(),
+        "repoint.toml:1: node: no node is described; describe this host's with `node_name` and \
+         `conninfo` (the others are read from repmgr.nodes), or each in a `[[node]]`"
+    );
+}
+
+#[test]
+fn of_streaming_replication_any_number_of_nodes_is_listed() {
+    let node1 = without_node1();
+    let one = node1.replace(
+        "node_id = 1\n",
+        "node_id = 2\nreplication_type = \"physical\"\n",
+    );
+    let config = read(&one).expect("one node");
+    assert_eq!((config.nodes.len(), config.peers), (1, Peers::Listed));
+    assert_eq!(config.replication_type, ReplicationType::Physical);
 }
 
 #[test]
@@ -286,10 +337,11 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "node_id = 1\nnode_nam = \"x\"\n",
         &[
             "2: node_nam: unknown key; did you mean `node_name`? (the keys here are \
+     `repmgr_conf`, `replication_type`, `replication`, \
      `node_id`, `node`, `node_name`, `conninfo`, `monitor_interval`, \
      `monitor_interval_secs`, `reconnect_attempts`, `reconnect_interval`, \
      `bdr_recovery_timeout`, `bdr_local_monitoring_only`, \
-     `replication_type`, `replication`, `event_notification_command`, \
+     `event_notification_command`, \
      `event_notifications`, `event_notification_timeout`, \
      `event_notification_password`, `act_on`, `log_format`, `log_level`, \
      `log_file`, `log_status_interval`, `pid_file`, `location`, `priority`, \
@@ -301,11 +353,11 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "node_id = 1\n\n",
         "node_id = 1\ndata_directory = \"/x\"\n",
         &[
-            "2: data_directory: unknown key (the keys here are `node_id`, `node`, \
+            "2: data_directory: unknown key (the keys here are `repmgr_conf`, \
+     `replication_type`, `replication`, `node_id`, `node`, \
      `node_name`, `conninfo`, `monitor_interval`, `monitor_interval_secs`, \
      `reconnect_attempts`, `reconnect_interval`, \
      `bdr_recovery_timeout`, `bdr_local_monitoring_only`, \
-     `replication_type`, `replication`, \
      `event_notification_command`, `event_notifications`, \
      `event_notification_timeout`, `event_notification_password`, \
      `act_on`, `log_format`, `log_level`, `log_file`, `log_status_interval`, \
@@ -395,11 +447,21 @@ const CASES: &[(&str, &str, &[&str])] = &[
     // Replication.
     (
         "node_id = 1\n\n",
-        "node_id = 1\nreplication_type = \"physical\"\n",
+        "node_id = 1\nreplication_type = \"streaming\"\n",
         &[
-            "2: replication_type: `physical` is not known; write \"bdr\", the only kind of \
-     replication that is supported",
+            "2: replication_type: `streaming` is not known; write \"bdr\" (active-active) or \
+     \"physical\" (streaming)",
         ],
+    ),
+    (
+        "node_id = 1\n\n",
+        "node_id = 1\nrepmgr_conf = \"repmgr.conf\"\n",
+        &["2: repmgr_conf: `repmgr.conf` is relative; write a path that begins with `/`"],
+    ),
+    (
+        "node_id = 1\n\n",
+        "node_id = 1\nrepmgr_conf = \"/etc/repmgr.conf\"\n",
+        &["2: repmgr_conf: the file that it names was not read"],
     ),
     (
         "node_id = 1\n\n",
