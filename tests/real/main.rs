@@ -10,6 +10,7 @@ mod scene;
 mod already_there;
 mod blackhole;
 mod both_down;
+mod conninfo_parse;
 mod console_socket;
 mod crash;
 mod cut_off;
