@@ -106,20 +106,22 @@ impl Session {
         let messages = answer
             .map_err(|_| PostgresError::Silent(limit))?
             .map_err(classify)?;
-        Ok(messages.iter().filter_map(row).collect())
+        messages.iter().filter_map(row).collect()
     }
 }
 
 /// A row of the simple protocol: text by column name.
 pub type Row = std::collections::BTreeMap<String, String>;
 
-fn row(message: &SimpleQueryMessage) -> Option<Row> {
+fn row(message: &SimpleQueryMessage) -> Option<Result<Row, PostgresError>> {
     let SimpleQueryMessage::Row(row) = message else {
         return None;
     };
     let cell = |(index, column): (usize, &tokio_postgres::SimpleColumn)| {
-        row.get(index)
-            .map(|value| (column.name().to_owned(), value.to_owned()))
+        // `get` would panic at bytes that are no UTF-8.
+        let value = row.try_get(index).transpose()?;
+        let value = value.map_err(|_| PostgresError::Unusable("an answer is no text".to_owned()));
+        Some(value.map(|value| (column.name().to_owned(), value.to_owned())))
     };
     Some(row.columns().iter().enumerate().filter_map(cell).collect())
 }
