@@ -4,9 +4,11 @@
 //! value that can be printed. Whoever carries it out (`agent`, `cli`) makes no choices.
 
 pub mod cluster;
+pub mod cluster_view;
 pub mod debt;
 pub mod event;
 pub mod node;
+pub mod node_check;
 pub mod outcome;
 pub mod plan;
 pub mod pooler;
