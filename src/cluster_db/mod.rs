@@ -4,7 +4,9 @@
 //! enter SQL only through [`literal`].
 
 pub mod claim;
+pub mod events;
 pub mod node_records;
+pub mod node_state;
 pub mod replication;
 pub mod repmgr_tables;
 

@@ -42,25 +42,43 @@ impl std::fmt::Debug for NodeRecord {
     }
 }
 
-/// All rows, by id.
+/// All rows, by id; one that cannot be is an error.
 ///
 /// # Errors
 /// [`PostgresError`]; SQLSTATE 42P01 or 3F000 when the table or the schema is absent.
 pub async fn all(session: &Session) -> Result<Vec<NodeRecord>, PostgresError> {
+    let (records, unusable) = usable(session).await?;
+    match unusable.into_iter().next() {
+        Some(problem) => Err(PostgresError::Unusable(problem)),
+        None => Ok(records),
+    }
+}
+
+/// The rows that can be, by id, and a sentence for each one that cannot: for whoever shows the
+/// others all the same.
+///
+/// # Errors
+/// As [`all`].
+pub async fn usable(session: &Session) -> Result<(Vec<NodeRecord>, Vec<String>), PostgresError> {
     let query = "SELECT node_id, upstream_node_id, active, node_name, type, location, priority, \
                  conninfo FROM repmgr.nodes ORDER BY node_id";
     let rows = session.simple(query, LIMIT).await?;
-    rows.iter().map(record).collect()
+    let (mut records, mut unusable) = (Vec::new(), Vec::new());
+    for row in &rows {
+        match record(row) {
+            Ok(record) => records.push(record),
+            Err(problem) => unusable.push(problem),
+        }
+    }
+    Ok((records, unusable))
 }
 
-fn record(row: &Row) -> Result<NodeRecord, PostgresError> {
+fn record(row: &Row) -> Result<NodeRecord, String> {
     let text = |name: &str| row.get(name).cloned().unwrap_or_default();
     let id = |name: &str| row.get(name).and_then(|id| id.parse().ok()).map(NodeId);
-    let node_id = id("node_id").ok_or_else(|| {
-        PostgresError::Unusable(format!(
-            "repmgr.nodes has a row with node_id {:?}, which is no id",
-            text("node_id")
-        ))
+    let node_id = id("node_id").filter(|id| id.0 > 0).ok_or_else(|| {
+        let found = text("node_id");
+        format!("repmgr.nodes has a row with node_id {found}, which is no id of a node")
     })?;
     Ok(NodeRecord {
         node_id,
@@ -72,4 +90,17 @@ fn record(row: &Row) -> Result<NodeRecord, PostgresError> {
         priority: text("priority").parse().unwrap_or_default(),
         conninfo: text("conninfo"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_a_usable_id_is_told_apart() {
+        for (id, usable) in [("1", true), ("0", false), ("-5", false), ("", false)] {
+            let row = Row::from([("node_id".to_owned(), id.to_owned())]);
+            assert_eq!(record(&row).is_ok(), usable, "{id}");
+        }
+    }
 }
