@@ -1,5 +1,8 @@
 //! Which server a command talks to: that of the configuration, or the one that the command line
 //! names, as with repmgr's `-h -p -U -d`.
+//!
+//! What is in the tables of the cluster can be read on any node, so a command that only reads them
+//! may ask another node of the configuration when its own is down.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,9 +11,10 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::load;
 use super::say::Voice;
-use crate::config::Config;
+use super::table::printable;
+use crate::config::{Config, Node};
 use crate::conninfo::Conninfo;
-use crate::edge::postgres::{Session, attempt_limit, connect};
+use crate::edge::postgres::{PostgresError, Session, attempt_limit, connect};
 
 /// How to connect without a configuration.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -34,6 +38,8 @@ pub(super) struct Connection {
 pub(super) struct Target {
     pub(super) conninfo: Conninfo,
     pub(super) config: Option<Config>,
+    /// Whether the command line names the server: then no other will do.
+    named: bool,
 }
 
 impl Connection {
@@ -58,7 +64,12 @@ impl Connection {
             None => Conninfo::parse("").map_err(|error| unusable(&error))?,
         };
         let conninfo = self.over(conninfo)?;
-        Ok(Target { conninfo, config })
+        let named = self.is_given();
+        Ok(Target {
+            conninfo,
+            config,
+            named,
+        })
     }
 
     fn over(&self, conninfo: Conninfo) -> Result<Conninfo, Failure> {
@@ -93,9 +104,46 @@ impl Target {
         let session = connect(&self.conninfo, self.limit()).await;
         session.map_err(|error| {
             Failure::new(Exit::DbConn, "unable to connect to the database")
-                .detail(format!("{}: {error}", self.conninfo.redacted()))
+                .detail(reason(&self.conninfo, &error))
                 .hint("check the conninfo, and that the server runs and lets this user in")
         })
+    }
+
+    /// Connects, or else to the first other node of the configuration that answers, and says so.
+    pub(super) async fn connect_to_any(&self, voice: Voice) -> Result<Session, Failure> {
+        let mut failure = match self.connect().await {
+            Ok(session) => return Ok(session),
+            Err(failure) => failure,
+        };
+        for node in self.others() {
+            let name = printable(&node.node_name);
+            match connect(&node.conninfo, attempt_limit(&node.conninfo)).await {
+                Ok(session) => {
+                    let id = node.node_id;
+                    voice.warning(&format!(
+                        "{}; asking node \"{name}\" (ID: {id}) instead",
+                        failure.message
+                    ));
+                    voice.detail(failure.detail.as_deref().unwrap_or_default());
+                    return Ok(session);
+                }
+                Err(error) => {
+                    let detail = failure.detail.unwrap_or_default();
+                    let other = reason(&node.conninfo, &error);
+                    failure.detail = Some(format!("{detail}\nnode \"{name}\": {other}"));
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Node> {
+        let config = self.config.as_ref().filter(|_| !self.named);
+        let nodes = config.map(|config| {
+            let local = config.node_id;
+            config.nodes.values().filter(move |n| n.node_id != local)
+        });
+        nodes.into_iter().flatten()
     }
 
     /// How long an attempt may take.
@@ -104,9 +152,52 @@ impl Target {
     }
 }
 
+fn reason(conninfo: &Conninfo, error: &PostgresError) -> String {
+    // The server's words may hold anything.
+    format!("{}: {}", conninfo.redacted(), printable(&error.to_string()))
+}
+
 fn unusable(error: &crate::conninfo::ParseError) -> Failure {
     Failure::new(
         Exit::BadConfig,
         format!("-d is not a connection string: {error}"),
     )
+}
+
+/// A connection string out of a row, to be shown: as it is stored, unless a password is in it. Of
+/// one that cannot be read nothing is shown, because any part of it may be a password.
+pub(super) fn conninfo_without_password(text: &str) -> String {
+    let conninfo = match Conninfo::parse(text) {
+        Ok(conninfo) => conninfo,
+        Err(error) => return format!("(cannot be read: {error})"),
+    };
+    let nested = |dbname: &str| dbname.contains('=') || dbname.contains("://");
+    match conninfo.get("dbname").is_some_and(nested) {
+        true => conninfo.without_password().redacted(),
+        false => conninfo.original_without_password(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_of_a_connection_string_is_shown() {
+        for (stored, shown) in [
+            ("host=a  user=b", "host=a  user=b"),
+            ("host=a password=secret user=b", "host=a user=b"),
+            ("postgresql://b:secret@a/c", "host=a dbname=c user=b"),
+            (
+                "host=a dbname='host=c password=secret'",
+                "host=a dbname=********",
+            ),
+            (
+                "host=a secret",
+                "(cannot be read: missing `=` after the word at byte 7 of the connection string)",
+            ),
+        ] {
+            assert_eq!(conninfo_without_password(stored), shown);
+        }
+    }
 }

@@ -9,6 +9,10 @@ pub(super) enum Exit {
     Success = 0,
     /// The configuration, the command line, or what is registered does not allow it.
     BadConfig = 1,
+    /// `node check` of one thing: CRITICAL. (Its WARNING is 1.)
+    CheckCritical = 2,
+    /// `node check` of one thing: UNKNOWN.
+    CheckUnknown = 3,
     /// No connection to the database.
     DbConn = 6,
     /// A query failed.

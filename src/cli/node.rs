@@ -4,33 +4,37 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use super::connection::Connection;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::say::Voice;
+use super::table::printable;
+
+mod check;
+mod look;
+mod status;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check the node.
-    Check {
-        #[command(flatten)]
-        connection: Connection,
-        #[command(flatten)]
-        voice: Voice,
-    },
-    /// Show the node.
-    Status {
-        #[command(flatten)]
-        connection: Connection,
-        #[command(flatten)]
-        voice: Voice,
-    },
+    /// Check the node: connection, role, replication lag, WAL archiving, replication slots.
+    ///
+    /// Without an option that names a check: all of them; exit status 0, or 25 if one is not OK.
+    ///
+    /// With one: exit status 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, as plugins of Nagios have it.
+    Check(check::Arguments),
+    /// Show what the node says of itself.
+    ///
+    /// Exit status: 0; 25 if something is wrong with it; 6 without a connection.
+    Status(status::Arguments),
 }
 
 pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {
-    let (Command::Check { connection, voice } | Command::Status { connection, voice }) = command;
-    voice.info("not built yet");
-    let target = connection.target(file)?;
-    target.connect().await?;
-    Ok(Exit::Success)
+    match command {
+        Command::Check(arguments) => check::run(file, &arguments).await,
+        Command::Status(arguments) => status::run(file, &arguments).await,
+    }
+}
+
+/// Cells in double quotes, as repmgr prints them for programs.
+fn quoted(cells: &[&str]) -> String {
+    let quote = |cell: &&str| format!("\"{}\"", printable(cell).replace('"', "\"\""));
+    cells.iter().map(quote).collect::<Vec<_>>().join(",")
 }

@@ -1,4 +1,7 @@
-//! Tables on standard output, in the form of repmgr and psql.
+//! Results on standard output: tables in the form of repmgr and psql, lists for programs, objects.
+//!
+//! What is shown comes from a database that somebody else may write to: in every form, a row stays
+//! one row, and no cell moves the cursor.
 
 /// Headings, a rule, and rows; every column is as wide as its widest cell, the last one too. Cells
 /// come from a database: a control character in one is escaped, so that a row stays a row.
@@ -28,18 +31,43 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 
 /// A cell of a comma separated list; quoted where a program would otherwise read it wrongly.
 pub(super) fn csv(cell: &str) -> String {
-    if cell.contains([',', '"', '\n', '\r']) {
+    let cell = printable(cell);
+    if cell.contains([',', '"']) {
         return format!("\"{}\"", cell.replace('"', "\"\""));
     }
-    cell.to_owned()
+    cell
 }
 
-fn printable(cell: &str) -> String {
-    let escape = |c: char| match c.is_control() {
+/// An object or a list of objects, for programs and for people.
+pub(super) fn json(value: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).expect("plain data can be written");
+    let escape = |c: char| match c != '\n' && hidden(c) {
+        // Outside of a string there is none.
+        true => c
+            .encode_utf16(&mut [0; 2])
+            .iter()
+            .map(|unit| format!("\\u{unit:04x}"))
+            .collect(),
+        false => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+/// Text from outside with everything spelled out that would begin a line, move the cursor or turn
+/// the direction of writing.
+pub(super) fn printable(text: &str) -> String {
+    let escape = |c: char| match hidden(c) {
         true => c.escape_default().to_string(),
         false => c.to_string(),
     };
-    cell.chars().map(escape).collect()
+    text.chars().map(escape).collect()
+}
+
+fn hidden(c: char) -> bool {
+    let separator = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    let direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}');
+    c.is_control() || separator || direction
 }
 
 #[cfg(test)]
@@ -65,5 +93,16 @@ mod tests {
     fn a_cell_of_a_list_is_quoted_only_where_it_must_be() {
         assert_eq!(csv("node1"), "node1");
         assert_eq!(csv("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(csv("a\r\nb"), "a\\r\\nb");
+    }
+
+    #[test]
+    fn what_would_act_on_a_terminal_is_spelled_out() {
+        let hostile = "a\u{1b}[2J\u{9b}1m\u{202e}b\u{2028}ü";
+        let expected = "a\\u{1b}[2J\\u{9b}1m\\u{202e}b\\u{2028}ü";
+        assert_eq!(printable(hostile), expected);
+        let expected = "\"a\\u001b[2J\\u009b1m\\u202eb\\u2028ü\"";
+        assert_eq!(json(&hostile), expected);
+        assert_eq!(json(&["a\nb"]), "[\n  \"a\\nb\"\n]");
     }
 }
