@@ -77,6 +77,7 @@ fn unreadable(exit: Exit, table: &str, error: &PostgresError) -> Failure {
         PostgresError::Answered { sqlstate, .. } if absent(sqlstate) => failure.hint(REGISTER),
         PostgresError::Answered { .. }
         | PostgresError::Refused(_)
+        | PostgresError::Foreign(_)
         | PostgresError::Silent(_)
         | PostgresError::Unreachable(_)
         | PostgresError::Unusable(_) => failure,

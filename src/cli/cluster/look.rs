@@ -87,6 +87,7 @@ fn judge(error: PostgresError) -> Seen {
         }
         PostgresError::Answered { .. }
         | PostgresError::Refused(_)
+        | PostgresError::Foreign(_)
         | PostgresError::Silent(_)
         | PostgresError::Unreachable(_)
         | PostgresError::Unusable(_) => Seen::Unreachable { reason },
