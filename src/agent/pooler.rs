@@ -16,7 +16,7 @@ use crate::core::debt::Debt;
 use crate::core::outcome::{End, FileAfter, Outcome};
 use crate::core::plan::Decision;
 use crate::core::sequence::Owed;
-use crate::core::worker::{Assignment, Do, HASTY, Status, Worker, note_edited, note_foreign};
+use crate::core::worker::{Assignment, Do, HASTY, Status, Worker, note_edited};
 
 /// The first wait after a failed connection; doubled up to [`CONNECT_WAIT_MAX`].
 const CONNECT_WAIT: Duration = Duration::from_millis(200);
@@ -210,8 +210,9 @@ impl Running {
             .planner
             .plan(&decision, &moves, confirm, observation, version);
         let login_retry = observation.login_retry(HASTY);
-        let foreign = note_foreign(self.worker.status(), decision.failed);
-        let notes = foreign
+        let scope = self.task.assignments.borrow().scope;
+        let notes = scope
+            .notes_foreign(self.worker.status(), &decision)
             .into_iter()
             .chain(note_edited(&observation.file))
             .collect::<Vec<_>>();

@@ -110,7 +110,7 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
         may_act: true,
         busy: true,
         insist: true,
-        stopping: false,
+        ..Assignment::default()
     });
     let missing = watched
         .end(generation, deadline - PAY_LIMIT.min(limit / 4))

@@ -114,7 +114,7 @@ impl Cluster {
             busy: in_doubt || self.incident.is_some(),
             insist,
             decision,
-            stopping: false,
+            ..Assignment::default()
         }
     }
 

@@ -80,6 +80,13 @@ impl Routing {
             .map(|(node, _)| *node)
     }
 
+    /// Whether an entry of ours points at `node`, also where several nodes have one address.
+    #[must_use]
+    pub fn leads_to(&self, entry: &str, state: &EntryState, node: NodeId) -> bool {
+        self.address(entry, node)
+            .is_some_and(|address| same_server(address, state))
+    }
+
     /// Whether an entry, of whomever, points at `node`.
     #[must_use]
     pub fn is_at(&self, state: &EntryState, node: NodeId) -> bool {

@@ -11,14 +11,17 @@ use crate::config::NodeId;
 use crate::core::debt::Debt;
 use crate::core::outcome::{End, Outcome};
 use crate::core::plan::Decision;
-use crate::core::pooler::{FileState, Observation};
+use crate::core::pooler::Observation;
 use crate::core::retry::Retry;
 use crate::core::routing::Routing;
 use crate::core::sequence::Owed;
 use crate::generation::Generation;
 
+mod scope;
 #[cfg(test)]
 mod tests;
+
+pub use scope::{Scope, note_edited, note_foreign};
 
 /// How often a PgBouncer is looked at while all is well.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,6 +37,8 @@ pub const HASTY: &str = "0.02";
 pub struct Assignment {
     /// The decision in force.
     pub decision: Option<Decision>,
+    /// Which entries it moves.
+    pub scope: Scope,
     /// Whether this agent holds the claim: without it, nothing is moved.
     pub may_act: bool,
     /// Whether a node is suspect or down: looks come more often.
@@ -43,6 +48,8 @@ pub struct Assignment {
     pub insist: bool,
     /// No new work; pay what is owed and end.
     pub stopping: bool,
+    /// Do not pay it when stopping: somebody else comes for what is on record.
+    pub leave_debt: bool,
 }
 
 /// What to do now.
@@ -55,7 +62,7 @@ pub enum Do {
         /// Whether the file is read too.
         file: bool,
     },
-    /// Move what points at the failed node.
+    /// Move what points where the decision says that traffic leaves.
     Redirect {
         /// The decision.
         decision: Decision,
@@ -104,6 +111,8 @@ pub struct Status {
     pub trouble: Option<String>,
     /// Whether `server_login_retry` is still to be set again.
     pub owes: bool,
+    /// Whether an operation that has not ended is on record on its host: ours or another's.
+    pub on_record: bool,
 }
 
 impl Status {
@@ -222,7 +231,7 @@ impl Worker {
             };
         }
         if let Some(owed) = self.owed.as_ref()
-            && (now >= owed.due || self.assignment.stopping)
+            && (now >= owed.due || (self.assignment.stopping && !self.assignment.leave_debt))
         {
             return Do::Pay(owed.clone());
         }
@@ -296,14 +305,15 @@ impl Worker {
         self.status.paused = !left_paused(&observation, routing).is_empty();
         self.status.generation = observation.file.generation;
         self.status.file_active = observation.file.active;
+        self.status.on_record = observation.file.operation.is_some();
         self.status.reached = true;
         self.status.trouble = None;
         // Whose a pause is stands in the record on the host, which must be as fresh as the pause.
         let known = file || observation.paused(routing).is_empty();
-        self.observation = Some(observation);
         if known {
-            self.judge();
+            self.judge(&observation);
         }
+        self.observation = Some(observation);
     }
 
     /// A redirect ended. Looks again before anything else.
@@ -336,23 +346,24 @@ impl Worker {
         self.observation = None;
     }
 
-    /// Sets `settled` from what is served: nothing of ours on the failed node, nothing open.
-    fn judge(&mut self) {
+    /// Sets `settled` from what is served: nothing of ours is left to move, nothing open.
+    fn judge(&mut self, observation: &Observation) {
         let Some(decision) = &self.assignment.decision else {
             return;
         };
-        let gone = !self.status.serves.contains(&decision.failed);
+        let scope = self.assignment.scope;
+        let gone = scope.moves(decision, observation, &self.routing).is_empty();
         let kept = !self.assignment.insist && self.status.settled == Some(decision.generation);
         if kept || (gone && !self.status.paused && !self.unconfirmed) {
             self.status.settled = Some(decision.generation);
             if self.status.outcome.is_none() {
-                let note = note_foreign(&self.status, decision.failed);
+                let warnings = scope.notes_foreign(&self.status, decision);
                 let end = End::Skipped(self.status.serving());
                 self.status.outcome = Some(Outcome {
                     generation: decision.generation,
                     active: decision.active,
                     end,
-                    warnings: note.into_iter().collect(),
+                    warnings,
                     left_paused: Vec::new(),
                     took: Duration::ZERO,
                     entries: BTreeMap::new(),
@@ -392,12 +403,8 @@ impl Worker {
         {
             return None;
         }
-        let on_failed = |name: &&String| {
-            observation
-                .nodes_of(name, &self.routing)
-                .contains(&decision.failed)
-        };
-        let moves: BTreeSet<String> = self.routing.names().filter(on_failed).cloned().collect();
+        let scope = self.assignment.scope;
+        let moves = scope.moves(decision, observation, &self.routing);
         if moves.is_empty() && !self.unconfirmed {
             return None;
         }
@@ -454,29 +461,6 @@ impl Worker {
         }
         Do::Wait(until)
     }
-}
-
-/// What to tell of entries that still point at the failed node and are not ours to move.
-#[must_use]
-pub fn note_foreign(status: &Status, failed: NodeId) -> Option<String> {
-    let foreign = status
-        .foreign
-        .get(&failed)
-        .filter(|names| !names.is_empty())?;
-    let names: Vec<String> = foreign.iter().map(|name| format!("`{name}`")).collect();
-    Some(format!(
-        "{} still point at node {failed}; repoint's configuration does not name them",
-        names.join(", ")
-    ))
-}
-
-/// What to tell of a file that somebody edited since it was written: it is wholly ours.
-#[must_use]
-pub fn note_edited(file: &FileState) -> Option<String> {
-    (file.untouched == Some(false)).then(|| {
-        "the file was edited by hand since repoint wrote it; the edited one is kept as .prev"
-            .to_owned()
-    })
 }
 
 /// Entries that are paused and that an operation on record has paused; the others are an

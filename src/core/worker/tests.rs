@@ -2,10 +2,11 @@ use super::*;
 use crate::config::{Config, file};
 use crate::core::node::Fault;
 use crate::core::outcome::FileAfter;
-use crate::core::pooler::{EntryState, Operation, ProcessState};
+use crate::core::pooler::{EntryState, FileState, Operation, ProcessState};
 
 const NODE1: NodeId = NodeId(1);
 const NODE2: NodeId = NodeId(2);
+const NODE3: NodeId = NodeId(3);
 
 struct World {
     worker: Worker,
@@ -106,7 +107,7 @@ fn acting(decision: Decision) -> Assignment {
         may_act: true,
         busy: true,
         insist: true,
-        stopping: false,
+        ..Assignment::default()
     }
 }
 
@@ -118,6 +119,19 @@ impl World {
             worker: Worker::new(routing.expect("both can be translated"), now),
             now,
         }
+    }
+
+    /// With a third node, 10.0.0.13.
+    fn of_three() -> Self {
+        let (mut config, now) = (config(), Instant::now());
+        let mut third = config.nodes[&NODE2].clone();
+        third.node_id = NODE3;
+        third.conninfo = third.conninfo.with("host", "10.0.0.13");
+        config.nodes.insert(NODE3, third);
+        let routing = Routing::new(&config.pgbouncers["pgb1"], &config.nodes);
+        let mut worker = Worker::new(routing.expect("all can be translated"), now);
+        worker.connected();
+        Self { worker, now }
     }
 
     fn seen(observation: Observation) -> Self {
@@ -184,6 +198,103 @@ fn it_moves_only_what_points_at_the_failed_node_and_only_with_the_claim() {
     assert_eq!(elsewhere.worker.status().settled, Some(generation(1)));
     let outcome = elsewhere.worker.status().outcome.clone().unwrap();
     assert_eq!(outcome.to_string(), "left alone: it serves node 1 already");
+}
+
+/// After a promotion: one node takes writes.
+fn promoted(decision: Decision) -> Assignment {
+    Assignment {
+        scope: Scope::AllButActive,
+        ..acting(decision)
+    }
+}
+
+/// Whether the entry of a PgBouncer that was found like this moves to node 1.
+fn moves_with(scope: Scope, observation: Observation) -> bool {
+    let mut world = World::of_three();
+    let assignment = Assignment {
+        scope,
+        ..acting(decision(9))
+    };
+    world.worker.assign(assignment, world.now);
+    world.worker.observed(observation, true, world.now);
+    world.moves()
+}
+
+#[test]
+fn a_promotion_moves_what_points_at_any_other_node_and_a_failure_only_what_points_there() {
+    for (node, on_failed, all) in [
+        (NODE1, false, false),
+        (NODE2, true, true),
+        (NODE3, false, true),
+        // An address that no node has: 10.0.0.19.
+        (NodeId(9), false, true),
+    ] {
+        let found =
+            [Scope::OnFailed, Scope::AllButActive].map(|scope| moves_with(scope, at(node, 1)));
+        assert_eq!(found, [on_failed, all], "node {node}");
+    }
+}
+
+#[test]
+fn an_address_that_somebody_edited_into_the_file_is_not_guessed_about_but_told() {
+    let mut edited = at(NodeId(9), 1);
+    edited.file.untouched = Some(false);
+    assert!(!moves_with(Scope::AllButActive, edited.clone()));
+    let mut world = World::of_three();
+    world.worker.assign(promoted(decision(9)), world.now);
+    world.worker.observed(edited, true, world.now);
+    assert_eq!(world.worker.status().settled, Some(generation(9)));
+    let told = world.worker.status().serving();
+    assert_eq!(told, "`app` is not there or points at no node");
+    // That of a node is an old decision, whoever wrote it.
+    let mut edited = at(NODE3, 1);
+    edited.file.untouched = Some(false);
+    assert!(moves_with(Scope::AllButActive, edited));
+}
+
+#[test]
+fn an_entry_that_is_not_there_is_not_moved() {
+    let mut absent = at(NODE2, 1);
+    absent.processes[0].entries.clear();
+    assert!(!moves_with(Scope::AllButActive, absent));
+}
+
+#[test]
+fn one_process_of_several_that_points_elsewhere_is_enough() {
+    let mut observation = at(NODE1, 1);
+    observation.processes.extend(at(NODE3, 1).processes);
+    assert!(moves_with(Scope::AllButActive, observation.clone()));
+    assert!(!moves_with(Scope::OnFailed, observation));
+}
+
+#[test]
+fn a_promotion_that_is_told_twice_finds_nothing_to_do() {
+    let mut world = World::of_three();
+    world.worker.assign(promoted(decision(9)), world.now);
+    world.worker.observed(at(NODE1, 8), true, world.now);
+    assert!(!world.moves());
+    let outcome = world.worker.status().outcome.clone().unwrap();
+    assert_eq!(outcome.to_string(), "left alone: it serves node 1 already");
+}
+
+#[test]
+fn a_debt_that_somebody_else_comes_for_is_left_on_record() {
+    let mut world = World::seen(at(NODE2, 0));
+    world.worker.assign(acting(decision(1)), world.now);
+    let owed = Owed {
+        token: "1".to_owned(),
+        value: "15".to_owned(),
+        due: world.now + Duration::from_secs(16),
+    };
+    let outcome = world.outcome(End::Redirected);
+    world.worker.redirected(outcome, Some(owed), 0.5, world.now);
+    let stopping = Assignment {
+        stopping: true,
+        leave_debt: true,
+        ..acting(decision(1))
+    };
+    world.worker.assign(stopping, world.now);
+    assert_eq!(world.next(), Do::End);
 }
 
 #[test]

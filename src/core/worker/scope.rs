@@ -1,0 +1,86 @@
+//! Which entries of a PgBouncer a decision moves, and what is told of those that it does not.
+
+use std::collections::BTreeSet;
+
+use super::Status;
+use crate::config::NodeId;
+use crate::core::plan::Decision;
+use crate::core::pooler::{EntryState, FileState, Observation};
+use crate::core::routing::Routing;
+
+/// Which entries of ours a decision moves. What is not there at all is never moved: PgBouncer would
+/// not have it after a RELOAD either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that point at the failed node; the other nodes serve as well.
+    #[default]
+    OnFailed,
+    /// All that do not point at the active node, because no other node takes writes. With them one
+    /// that points at no node: at a node that is no longer registered, say. But not if somebody
+    /// edited the file since it was written: that may be meant.
+    AllButActive,
+}
+
+impl Scope {
+    /// The entries to move.
+    #[must_use]
+    pub fn moves(
+        self,
+        decision: &Decision,
+        observation: &Observation,
+        routing: &Routing,
+    ) -> BTreeSet<String> {
+        let edited = observation.file.untouched == Some(false);
+        let leaves = |name: &str, state: &EntryState| match self {
+            Self::OnFailed => routing.node_of(name, state) == Some(decision.failed),
+            Self::AllButActive => {
+                let known = routing.node_of(name, state).is_some();
+                !routing.leads_to(name, state, decision.active) && (known || !edited)
+            }
+        };
+        let to_move = |name: &&String| {
+            let mut processes = observation.processes.iter();
+            processes.any(|process| {
+                let state = process.entries.get(*name);
+                state.is_some_and(|state| leaves(name, state))
+            })
+        };
+        routing.names().filter(to_move).cloned().collect()
+    }
+
+    /// What to tell of entries that point where traffic leaves and are not ours to move.
+    #[must_use]
+    pub fn notes_foreign(self, status: &Status, decision: &Decision) -> Vec<String> {
+        let left = |node: &NodeId| match self {
+            Self::OnFailed => *node == decision.failed,
+            Self::AllButActive => *node != decision.active,
+        };
+        let nodes = status.foreign.keys().copied().filter(left);
+        nodes
+            .filter_map(|node| note_foreign(status, node))
+            .collect()
+    }
+}
+
+/// What to tell of entries that still point at the failed node and are not ours to move.
+#[must_use]
+pub fn note_foreign(status: &Status, failed: NodeId) -> Option<String> {
+    let foreign = status
+        .foreign
+        .get(&failed)
+        .filter(|names| !names.is_empty())?;
+    let names: Vec<String> = foreign.iter().map(|name| format!("`{name}`")).collect();
+    Some(format!(
+        "{} still point at node {failed}; repoint's configuration does not name them",
+        names.join(", ")
+    ))
+}
+
+/// What to tell of a file that somebody edited since it was written: it is wholly ours.
+#[must_use]
+pub fn note_edited(file: &FileState) -> Option<String> {
+    (file.untouched == Some(false)).then(|| {
+        "the file was edited by hand since repoint wrote it; the edited one is kept as .prev"
+            .to_owned()
+    })
+}
