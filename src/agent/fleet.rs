@@ -75,6 +75,12 @@ impl Fleet {
         self.statuses.recv().await
     }
 
+    /// Tells all of them that somebody else pays what is owed when they are stopped.
+    pub fn leave_debts(&self) {
+        self.assignments
+            .send_modify(|assignment| assignment.leave_debt = true);
+    }
+
     /// Tells all of them to end what they have begun, and waits for it until `deadline`; `false`:
     /// some did not.
     pub async fn stop(mut self, deadline: Instant) -> bool {

@@ -54,14 +54,8 @@ enum Command {
     Daemon,
     /// Redirect the PgBouncers because repmgrd says so: name this as its
     /// event_notification_command.
-    ///
-    /// event_notification_command='/usr/bin/repoint -f /etc/repoint/repoint.toml
-    /// notify %n %e %s "%c" "%a"'
-    ///
-    /// Prints one line for each PgBouncer, and an error to standard error.
-    ///
-    /// Exit status: 0 when every PgBouncer serves the node or the event is ignored, else 1.
-    Notify(notify::Arguments),
+    #[command(long_about = notify::ABOUT)]
+    Notify(Box<notify::Arguments>),
     /// Show what would be done, and do nothing.
     ///
     /// Prints for each PgBouncer the file's path, the difference from the file that is there now,
@@ -116,7 +110,7 @@ async fn run(cli: Cli) -> ExitCode {
     let file = cli.config_file.as_deref();
     match cli.command {
         Command::Daemon => agent(daemon::run(file).await),
-        Command::Notify(arguments) => agent(notify::run(file, arguments).await),
+        Command::Notify(arguments) => agent(notify::run(file, *arguments).await),
         Command::Render(arguments) => agent(render::run(file, &arguments).await),
         Command::Bdr(command) => command_of_repmgr(bdr::run(file, command).await),
         Command::Cluster(command) => command_of_repmgr(cluster::run(file, command).await),

@@ -7,6 +7,7 @@ pub mod claim;
 pub mod events;
 pub mod node_records;
 pub mod node_state;
+pub mod promotion;
 pub mod replication;
 pub mod repmgr_tables;
 

@@ -25,6 +25,7 @@ mod login_retry;
 mod notify;
 mod notify_failures;
 mod notify_race;
+mod notify_repmgrd;
 mod operator;
 mod password;
 mod proxy_jump;
