@@ -54,7 +54,7 @@ enum Command {
     Daemon,
     /// Redirect the PgBouncers because repmgrd says so: name this as its
     /// event_notification_command.
-    #[command(long_about = notify::ABOUT)]
+    #[command(long_about = notify::ABOUT, override_usage = notify::USAGE)]
     Notify(Box<notify::Arguments>),
     /// Show what would be done, and do nothing.
     ///

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 
 use super::say::Voice;
 use super::{load, print};
-use crate::core::notification::Meaning;
+use crate::core::notification::{Meaning, NotificationError};
 
 mod again;
 mod arguments;
@@ -47,12 +47,21 @@ log.
 
 Exit status: 0 when every PgBouncer serves the node or the event is ignored, else 1.";
 
+/// As it is meant: some are optional only because repmgr may leave them out.
+pub(super) const USAGE: &str = "\
+repoint notify [OPTIONS] <NODE_ID> <EVENT> <SUCCESS> [NEXT_CONNINFO] [NEXT_NODE_NAME]
+       repoint notify [OPTIONS] --node-id <%n> --event <%e> --success <%s> …
+       repoint notify [OPTIONS] --again";
+
 pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let limit = Duration::try_from_secs_f64(arguments.timeout).context("--timeout")?;
     let deadline = Instant::now().checked_add(limit);
     let deadline = deadline.context("--timeout: the number is too large")?;
     let time = Time { limit, deadline };
     let told = arguments.told().context("nothing was changed")?;
+    if !arguments.again && !arguments.settle && told.event.is_empty() {
+        return Err(NotificationError::NoEvent).context("nothing was changed");
+    }
     let path = load::find(file)?;
     let loaded = load::load(&path)?;
     loaded.warn(Voice::default());

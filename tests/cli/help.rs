@@ -37,21 +37,28 @@ Options:
 }
 
 #[test]
-fn help_of_notify_holds_the_line_for_repmgr_conf_and_the_exit_status() {
+fn help_of_notify_holds_the_lines_for_repmgr_conf_and_the_exit_status() {
     let ran = Place::new().run(&["notify", "--help"]);
     for line in [
         "event_notification_command='/usr/bin/repoint -f /etc/repoint/repoint.toml notify \
          %n %e %s \"%c\" \"%a\"'",
         "Usage: repoint notify [OPTIONS] <NODE_ID> <EVENT> <SUCCESS> [NEXT_CONNINFO] \
          [NEXT_NODE_NAME]",
-        "          %n: the node that failed",
-        "          %e: the event; only bdr_failover is acted on",
+        "       repoint notify [OPTIONS] --again",
+        "          %n: the node that failed (bdr_failover), or the one that was promoted",
+        "          %e: the event; the configuration's act_on names those that are acted on",
         "      --timeout <SECONDS>",
+        "      --primary-id [<\"%p\">]",
         "Exit status: 0 when every PgBouncer serves the node or the event is ignored, else 1.",
     ] {
         let found = ran.stdout.lines().any(|found| found == line);
         assert!(found, "no line {line:?} in\n{}", ran.stdout);
     }
+    let long = "event_notification_command='/usr/bin/repoint -f /etc/repoint/repoint.toml notify \
+                --node-id %n --event %e --success %s --conninfo \"%c\" --node-name \"%a\" \
+                --timestamp \"%t\" --details \"%d\" --primary-id \"%p\"'";
+    let words: Vec<&str> = ran.stdout.split_whitespace().collect();
+    assert!(words.join(" ").contains(long), "{}", ran.stdout);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }
 
@@ -82,7 +89,7 @@ fn a_wrong_command_line_is_1_as_repmgrs_and_a_missing_argument_is_named() {
     let place = Place::new();
     let ran = place.run(&["notify"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
-    assert!(ran.stderr.contains("<NODE_ID>"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("give EVENT"), "{}", ran.stderr);
     let ran = place.run(&["promote"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     assert!(ran.stderr.contains("'promote'"), "{}", ran.stderr);

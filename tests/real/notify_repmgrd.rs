@@ -11,4 +11,5 @@ fn a_killed_primary_is_left_for_the_standby_that_repmgrd_promotes() {
     cluster.node(1).kill9();
     cluster.wait_until_served(2);
     cluster.assert_writes_reach(2);
+    eprintln!("{}", cluster.logs());
 }

@@ -25,8 +25,6 @@ pub(in crate::cli) struct Arguments {
     next_node_name: Option<String>,
     #[arg(hide = true, allow_hyphen_values = true)]
     one_too_many: Vec<String>,
-    #[command(flatten)]
-    long: Long,
     /// No event: find out where traffic belongs, and finish what is left to do. Safe at any time.
     #[arg(long)]
     pub(super) again: bool,
@@ -36,6 +34,8 @@ pub(in crate::cli) struct Arguments {
     /// Seconds after which it ends, with what is known then.
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     pub(super) timeout: f64,
+    #[command(flatten)]
+    long: Long,
 }
 
 /// The same by name. What repmgr leaves empty may vanish where it is not quoted.
