@@ -6,6 +6,8 @@
 pub mod admin_console;
 pub mod hook;
 pub mod libpq_files;
+pub mod log_file;
+pub mod pid_file;
 pub mod postgres;
 pub mod remote;
 
