@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod executor;
 pub mod fleet;
 pub mod links;
+pub mod membership;
 pub mod planning;
 pub mod pooler;
 pub mod recorder;
@@ -15,3 +16,9 @@ pub mod sockets;
 
 mod claim;
 mod nodes;
+
+/// Target of an event that is a NOTICE in repmgr's words: `tracing::info!(target: NOTICE, …)`.
+/// `cli::log` shows it.
+pub const NOTICE: &str = "repoint::notice";
+/// Target of an event that is the DETAIL of the one before it, at that one's level.
+pub const DETAIL: &str = "repoint::detail";
