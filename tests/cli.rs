@@ -5,6 +5,8 @@
 mod configuration;
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/daemon_log.rs"]
+mod daemon_log;
 #[path = "cli/full.rs"]
 mod full;
 #[path = "cli/help.rs"]

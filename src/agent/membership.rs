@@ -451,8 +451,8 @@ mod tests {
             ),
             (
                 |row| row.conninfo = "host=x dbname='a".to_owned(),
-                "its conninfo is not a connection string: unterminated quoted value of option `dbname` \
-                 at byte 14",
+                "its conninfo is not a connection string: unterminated quoted value of \
+                 option `dbname` at byte 14",
             ),
             (
                 |row| row.conninfo = "host=10.0.0.11 port=5432 dbname=bdrtest".to_owned(),

@@ -6,25 +6,37 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
     /// Done.
-    Success = 0,
+    Success,
     /// The configuration, the command line, or what is registered does not allow it.
-    BadConfig = 1,
+    BadConfig,
     /// `node check` of one thing: CRITICAL. (Its WARNING is 1.)
-    CheckCritical = 2,
+    CheckCritical,
     /// `node check` of one thing: UNKNOWN.
-    CheckUnknown = 3,
+    CheckUnknown,
+    /// Another daemon holds the PID file, or it cannot be made.
+    BadPidfile,
     /// No connection to the database.
-    DbConn = 6,
+    DbConn,
     /// A query failed.
-    DbQuery = 7,
+    DbQuery,
     /// A node or the cluster is not as it should be.
-    NodeStatus = 25,
+    NodeStatus,
     /// A pause could not be set or ended on some node.
-    RepmgrdPause = 26,
+    RepmgrdPause,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Success => 0,
+            Exit::BadConfig => 1,
+            Exit::CheckCritical => 2,
+            // One number for two things: no command can end with both.
+            Exit::CheckUnknown | Exit::BadPidfile => 3,
+            Exit::DbConn => 6,
+            Exit::DbQuery => 7,
+            Exit::NodeStatus => 25,
+            Exit::RepmgrdPause => 26,
+        })
     }
 }

@@ -16,6 +16,7 @@ mod daemon;
 mod exit;
 mod failure;
 mod load;
+mod log;
 mod node;
 mod notify;
 mod print;
@@ -27,6 +28,8 @@ mod table;
 use exit::Exit;
 use failure::Failure;
 use say::Voice;
+
+use crate::edge::pid_file::PidFileError;
 
 /// Keeps PgBouncer pointed at a live PostgreSQL node.
 #[derive(Debug, Parser)]
@@ -50,8 +53,13 @@ enum Command {
     /// Watch both nodes, and redirect the PgBouncers when one fails.
     ///
     /// Runs in the foreground and logs to standard error (RUST_LOG=repoint=debug for more). SIGTERM
-    /// ends it and leaves nothing paused; SIGHUP reads the configuration again.
-    Daemon,
+    /// ends it and leaves nothing paused; SIGHUP reads the configuration again, and opens the log
+    /// file again.
+    ///
+    /// Exit status: 0 after SIGTERM, 3 when another daemon holds the PID file, else 1.
+    ///
+    /// Example: repoint -f /etc/repoint/repoint.toml daemon --pid-file /run/repoint/repoint.pid
+    Daemon(daemon::Arguments),
     /// Redirect the PgBouncers because repmgrd says so: name this as its
     /// event_notification_command.
     #[command(long_about = notify::ABOUT, override_usage = notify::USAGE)]
@@ -81,6 +89,7 @@ enum Command {
 /// Runs the command line that the process was given, prints its errors, and gives its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    log::begin();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -109,7 +118,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> ExitCode {
     let file = cli.config_file.as_deref();
     match cli.command {
-        Command::Daemon => agent(daemon::run(file).await),
+        Command::Daemon(arguments) => agent(daemon::run(file, arguments).await),
         Command::Notify(arguments) => agent(notify::run(file, *arguments).await),
         Command::Render(arguments) => agent(render::run(file, &arguments).await),
         Command::Bdr(command) => command_of_repmgr(bdr::run(file, command).await),
@@ -127,7 +136,10 @@ fn agent(end: anyhow::Result<ExitCode>) -> ExitCode {
 fn gave_up(error: &anyhow::Error) -> ExitCode {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "repoint: {error:#}");
-    ExitCode::FAILURE
+    match error.downcast_ref::<PidFileError>() {
+        Some(_) => Exit::BadPidfile.into(),
+        None => Exit::BadConfig.into(),
+    }
 }
 
 fn command_of_repmgr(end: Result<Exit, Failure>) -> ExitCode {
