@@ -221,19 +221,33 @@ impl Recorder {
         };
         let on_stayed = connect(&stayed.conninfo, CONNECT_LIMIT).await?;
         let on_node = connect(&node.conninfo, CONNECT_LIMIT).await?;
-        for (session, from, to) in [(&on_stayed, stayed, node), (&on_node, node, stayed)] {
+        let mut lags = Vec::new();
+        let ways = [
+            (&on_stayed, &on_node, stayed, node),
+            (&on_node, &on_stayed, node, stayed),
+        ];
+        for (session, peer, from, to) in ways {
             let kind = self.config.replication;
-            let feeds = replication::feeds_peer(session, kind, &from.node_name, &to.node_name);
-            if let Err(why) = feeds.await? {
-                return Ok(Recovery::Pending(why));
+            let (from, to) = (&from.node_name, &to.node_name);
+            match replication::feeds_peer(session, Some(peer), kind, from, to).await? {
+                Ok(feed) => {
+                    lags.extend(feed.lag_bytes.map(|lag| format!("{lag} bytes to \"{to}\"")))
+                }
+                Err(why) => return Ok(Recovery::Pending(why)),
             }
         }
         let after = away.map(|away| format!(" after {} seconds", away.as_secs()));
         let details = format!(
-            "node \"{}\" (ID: {}) has recovered{}",
+            "node \"{}\" (ID: {}) has recovered{}{}{}",
             node.node_name,
             node.node_id,
-            after.unwrap_or_default()
+            after.unwrap_or_default(),
+            if lags.is_empty() {
+                ""
+            } else {
+                "; replication lag "
+            },
+            lags.join(", ")
         );
         let recorded =
             repmgr_tables::record_recovery(&on_stayed, node.node_id, on, &details).await?;

@@ -8,8 +8,10 @@ pub mod events;
 pub mod node_records;
 pub mod node_state;
 pub mod promotion;
+pub mod registration;
 pub mod replication;
 pub mod repmgr_tables;
+pub mod schema;
 
 /// A value as a string literal, whatever `standard_conforming_strings` says.
 #[must_use]

@@ -1,5 +1,5 @@
-//! repmgr's tables `repmgr.nodes` and `repmgr.events`: made when absent, used as they are
-//! otherwise.
+//! The rows of `repmgr.nodes` and `repmgr.events` that the daemon writes; who makes the tables is
+//! [`super::schema`].
 //!
 //! Each change is one statement, so that it is whole or not at all, and two agents that do the same
 //! at once do it once: an event row is written only by whoever really changed the node's row.
@@ -9,14 +9,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::literal;
+use super::schema::{self, Tables};
 use crate::config::{Node, NodeId};
 use crate::edge::postgres::{PostgresError, Session};
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// "rept", 2: held by the session while the tables are being made, so that two agents that start
-/// together do not both make them.
-const LOCK: &str = "SELECT pg_advisory_lock(1919250548, 2)";
-const UNLOCK: &str = "SELECT pg_advisory_unlock(1919250548, 2)";
 
 /// Makes the tables if they are absent, adds rows for nodes that have none, and gives the nodes
 /// that are marked inactive. `true`: the tables were made.
@@ -31,15 +28,12 @@ pub async fn prepare(
     session
         .simple("SET synchronous_commit TO 'local'", LIMIT)
         .await?;
-    session.simple(LOCK, LIMIT).await?;
-    let made = !tables_exist(session).await?;
-    if made {
-        // One message is one transaction.
-        session.simple(CREATE, LIMIT).await?;
-    }
+    let adapter = schema::adapter(session).await?;
+    schema::lock(session, LIMIT).await?;
+    let made = schema::ensure(session, adapter, LIMIT).await? != Tables::There;
     let rows: Vec<String> = nodes.values().map(add_row_sql).collect();
     session.simple(&rows.join("; "), LIMIT).await?;
-    session.simple(UNLOCK, LIMIT).await?;
+    schema::unlock(session).await?;
     let query = "SELECT node_id FROM repmgr.nodes WHERE NOT active";
     let inactive = session.simple(query, LIMIT).await?;
     let ids = inactive
@@ -106,7 +100,7 @@ pub async fn record_event(
 ) -> Result<Option<String>, PostgresError> {
     let insert = format!(
         "INSERT INTO repmgr.events (node_id, event, successful, details) \
-         VALUES ({node}, {}, {successful}, {}) RETURNING event_timestamp",
+         VALUES ({node}, {}, {successful}, nullif({}, '')) RETURNING event_timestamp",
         literal(event),
         literal(details)
     );
@@ -137,37 +131,6 @@ async fn timestamp(session: &Session, statement: &str) -> Result<Option<String>,
         .next()
         .and_then(|mut row| row.remove("event_timestamp")))
 }
-
-async fn tables_exist(session: &Session) -> Result<bool, PostgresError> {
-    let query = "SELECT count(*) AS found FROM pg_catalog.pg_class c \
-                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE n.nspname = 'repmgr' AND c.relname IN ('nodes', 'events')";
-    let rows = session.simple(query, LIMIT).await?;
-    Ok(rows
-        .first()
-        .and_then(|row| row.get("found"))
-        .is_some_and(|found| found == "2"))
-}
-
-const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS repmgr; \
-     CREATE TABLE IF NOT EXISTS repmgr.nodes (\
-     node_id integer PRIMARY KEY, \
-     upstream_node_id integer NULL REFERENCES repmgr.nodes (node_id) DEFERRABLE, \
-     active boolean NOT NULL DEFAULT true, \
-     node_name text NOT NULL, \
-     type text NOT NULL CHECK (type IN ('primary', 'standby', 'witness', 'bdr')), \
-     location text NOT NULL DEFAULT 'default', \
-     priority integer NOT NULL DEFAULT 100, \
-     conninfo text NOT NULL, \
-     repluser varchar(63) NOT NULL, \
-     slot_name text NULL, \
-     config_file text NOT NULL); \
-     CREATE TABLE IF NOT EXISTS repmgr.events (\
-     node_id integer NOT NULL, \
-     event text NOT NULL, \
-     successful boolean NOT NULL DEFAULT true, \
-     event_timestamp timestamptz NOT NULL DEFAULT current_timestamp, \
-     details text NULL)";
 
 /// A row as repmgr registers one in BDR mode; a row that is there stays as it is.
 fn add_row_sql(node: &Node) -> String {

@@ -55,7 +55,8 @@ async fn ask(session: &Session, target: &Target) -> Look {
         let peers = records.into_iter().flatten();
         for peer in peers.filter(|peer| peer.kind == "bdr" && peer.node_id != own.node_id) {
             let (own, peer) = (&own.node_name, &peer.node_name);
-            let fed = replication::feeds_peer(session, configured, own, peer).await;
+            let fed = replication::feeds_peer(session, None, configured, own, peer).await;
+            let fed = fed.map(|feed| feed.map(drop));
             feeds.push(fed.map_err(text));
         }
     }
