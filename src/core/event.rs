@@ -29,11 +29,19 @@ pub enum EventKind {
     RepmgrdStart,
     /// The agent ends.
     RepmgrdShutdown,
+    /// repmgr's tables were made.
+    ClusterCreated,
+    /// Old events were removed.
+    ClusterCleanup,
+    /// A node's record was written.
+    BdrRegister,
+    /// A node's record was removed.
+    BdrUnregister,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::BdrFailover,
         Self::BdrRecovery,
         Self::BdrReconnect,
@@ -41,6 +49,10 @@ impl EventKind {
         Self::RepointNotification,
         Self::RepmgrdStart,
         Self::RepmgrdShutdown,
+        Self::ClusterCreated,
+        Self::ClusterCleanup,
+        Self::BdrRegister,
+        Self::BdrUnregister,
     ];
 
     /// The name in `repmgr.events`, in `%e` and in `event_notifications`.
@@ -53,6 +65,10 @@ impl EventKind {
             Self::RepointNotification => "repoint_notification",
             Self::RepmgrdStart => "repmgrd_start",
             Self::RepmgrdShutdown => "repmgrd_shutdown",
+            Self::ClusterCreated => "cluster_created",
+            Self::ClusterCleanup => "cluster_cleanup",
+            Self::BdrRegister => "bdr_register",
+            Self::BdrUnregister => "bdr_unregister",
         }
     }
 }

@@ -32,6 +32,7 @@ mod proxy_jump;
 mod recovery;
 mod refused_host;
 mod refused_template;
+mod register;
 mod render;
 mod restored_file;
 mod several_processes;

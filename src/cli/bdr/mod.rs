@@ -1,0 +1,107 @@
+//! `repoint bdr`: registration in repmgr.nodes.
+//!
+//! What both commands have in common; each has a file of its own. SQL is `cluster_db`'s.
+
+use std::path::Path;
+
+use clap::Subcommand;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::cluster_db::node_records::NodeRecord;
+use crate::cluster_db::replication::{self, Adapter, Found};
+use crate::config::Replication;
+use crate::conninfo::Conninfo;
+use crate::edge::postgres::{PostgresError, Session};
+
+mod announce;
+mod peer;
+mod register;
+mod unregister;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Register this node in repmgr.nodes.
+    ///
+    /// Run it on each node. The first time it makes repmgr's tables, and has them replicate.
+    #[command(after_help = register::EXAMPLE)]
+    Register(register::Arguments),
+    /// Take an inactive node out of repmgr.nodes.
+    #[command(after_help = unregister::EXAMPLE)]
+    Unregister(unregister::Arguments),
+}
+
+pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Register(arguments) => register::run(file, &arguments).await,
+        Command::Unregister(arguments) => unregister::run(file, &arguments).await,
+    }
+}
+
+/// A query that failed, with what it was for.
+fn query_failed(what: &str) -> impl Fn(PostgresError) -> Failure {
+    let message = format!("unable to {what}");
+    move |error| Failure::new(Exit::DbQuery, message.clone()).detail(error.to_string())
+}
+
+/// The replication of the session's database: one that is supported, and that it is a member of.
+async fn adapter(
+    session: &Session,
+    conninfo: &Conninfo,
+    configured: Option<Replication>,
+    command: &str,
+) -> Result<&'static dyn Adapter, Failure> {
+    let found = replication::look(session, configured).await;
+    let found = found.map_err(query_failed("read pg_extension"))?;
+    let not_enabled = |why: String| {
+        let dbname = conninfo.get("dbname").unwrap_or("postgres");
+        Failure::new(
+            Exit::BadConfig,
+            format!("database \"{dbname}\" is not BDR-enabled"),
+        )
+        .detail(why)
+        .hint("the tables of repmgr have to be in the database that is replicated; name that one")
+    };
+    let Some(Found { adapter, .. }) = found else {
+        return Err(not_enabled(match configured {
+            Some(kind) => format!("it has no extension \"{}\"", kind.extension()),
+            None => "it has no extension \"bdr\", \"pgactive\" or \"pglogical\"".to_owned(),
+        }));
+    };
+    if !found.as_ref().is_some_and(Found::is_supported) {
+        let version = found.map(|found| found.version).unwrap_or_default();
+        return Err(Failure::new(
+            Exit::BadConfig,
+            format!("\"repoint {command}\" is for {} only", adapter.title()),
+        )
+        .detail(format!(
+            "the database has {} {version}",
+            adapter.extension()
+        )));
+    }
+    let member = replication::ask(session, &adapter.is_member()).await;
+    let member = member.map_err(query_failed("ask whether the database is replicated"))?;
+    match member.as_deref() {
+        Some("t") => Ok(adapter),
+        _ => Err(not_enabled(format!(
+            "it has the extension \"{}\", and is no member of a group",
+            adapter.extension()
+        ))),
+    }
+}
+
+/// No row may be of another kind of replication: the tables then belong to another cluster.
+fn only_bdr(records: &[NodeRecord]) -> Result<(), Failure> {
+    let Some(other) = records.iter().find(|record| record.kind != "bdr") else {
+        return Ok(());
+    };
+    Err(Failure::new(
+        Exit::BadConfig,
+        "repmgr.nodes has nodes that are not of type \"bdr\"",
+    )
+    .detail(format!(
+        "node \"{}\" (ID: {}) is of type \"{}\"",
+        other.node_name, other.node_id, other.kind
+    ))
+    .hint("streaming and active-active replication cannot be mixed in one cluster"))
+}

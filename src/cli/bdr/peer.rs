@@ -1,0 +1,121 @@
+//! The other node of the pair, as far as registration needs it.
+//!
+//! Where DDL and sets are each node's own, both nodes have to be told; where rows were written
+//! before both replicated, they have to be copied. Nothing here is decided for the peer alone.
+
+use std::time::{Duration, Instant};
+
+use super::query_failed;
+use crate::cli::failure::Failure;
+use crate::cluster_db::node_records::{self, NodeRecord};
+use crate::cluster_db::registration;
+use crate::cluster_db::replication::{Adapter, Change, Member, ask};
+use crate::cluster_db::schema::{self, Tables};
+use crate::config::{Config, NodeId};
+use crate::conninfo::Conninfo;
+use crate::edge::postgres::{Session, attempt_limit, connect};
+
+/// How long a row may take to get to the peer before it is written there: replication that has just
+/// been told of a new set begins again, and may have left the row out.
+const ARRIVAL: Duration = Duration::from_secs(8);
+const ARRIVAL_POLL: Duration = Duration::from_millis(200);
+
+/// The peer, with a session if it can be reached.
+pub(super) struct Peer {
+    pub(super) node_name: String,
+    pub(super) session: Result<Session, String>,
+}
+
+impl Peer {
+    /// The member that is not `own`; a group of one node has none.
+    pub(super) async fn of(config: &Config, members: &[Member], own: &str) -> Option<Self> {
+        let member = members.iter().find(|member| member.node_name != own)?;
+        let name = &member.node_name;
+        let configured = config.nodes.values().find(|node| &node.node_name == name);
+        let conninfo = match (configured, &member.dsn) {
+            (Some(node), _) => Ok(node.conninfo.clone()),
+            (None, Some(dsn)) => Conninfo::parse(dsn)
+                .map_err(|error| format!("its dsn is no connection string: {error}")),
+            (None, None) => Err("the replication has no dsn for it".to_owned()),
+        };
+        let session = match conninfo {
+            Ok(conninfo) => connect(&conninfo, attempt_limit(&conninfo))
+                .await
+                .map_err(|error| error.to_string()),
+            Err(why) => Err(why),
+        };
+        Some(Self {
+            node_name: name.clone(),
+            session,
+        })
+    }
+
+    /// Its rows; `None` when it cannot be asked, or has no tables yet.
+    pub(super) async fn records(&self) -> Option<Vec<NodeRecord>> {
+        let session = self.session.as_ref().ok()?;
+        if schema::look(session).await.ok()? != Tables::There {
+            return None;
+        }
+        node_records::all(session).await.ok()
+    }
+
+    /// Whether it has registered itself.
+    pub(super) async fn is_registered(&self) -> bool {
+        let records = self.records().await.unwrap_or_default();
+        records.iter().any(|row| row.node_name == self.node_name)
+    }
+}
+
+/// What has to be changed so that each node takes what the other offers, with the session for it.
+/// Empty as long as one of them offers nothing.
+pub(super) async fn takes<'a>(
+    adapter: &dyn Adapter,
+    local: &'a Session,
+    own: &str,
+    peer: &'a Peer,
+) -> Result<Vec<(&'a Session, Change)>, Failure> {
+    let Ok(other) = &peer.session else {
+        return Ok(Vec::new());
+    };
+    let asked = query_failed("ask the nodes for their replication sets");
+    for session in [local, other] {
+        let offers = ask(session, &adapter.offers()).await.map_err(&asked)?;
+        if offers.as_deref() != Some("t") {
+            return Ok(Vec::new());
+        }
+    }
+    let mut all = Vec::new();
+    for (session, from) in [(local, peer.node_name.as_str()), (other, own)] {
+        for change in adapter.take(from) {
+            let needed = registration::is_needed(session, &change).await;
+            if needed.map_err(&asked)? {
+                all.push((session, change));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Waits until the row has come to the peer; when it does not come, writes it there.
+pub(super) async fn see_row_arrive(
+    local: &Session,
+    peer: &Peer,
+    node_id: NodeId,
+) -> Result<(), Failure> {
+    let Ok(session) = &peer.session else {
+        return Ok(());
+    };
+    let deadline = Instant::now() + ARRIVAL;
+    let failed = query_failed("look for the node record on the other node");
+    loop {
+        let records = node_records::all(session).await.map_err(&failed)?;
+        if records.iter().any(|record| record.node_id == node_id) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let copied = registration::copy_missing(local, session).await;
+            return copied.map(drop).map_err(&failed);
+        }
+        tokio::time::sleep(ARRIVAL_POLL).await;
+    }
+}

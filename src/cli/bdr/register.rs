@@ -1,0 +1,495 @@
+//! `bdr register`: looks at everything first, then makes the tables, has them replicate, and writes
+//! the node's row. Whatever is right already stays untouched.
+
+use std::path::Path;
+
+use super::announce::{Happening, announce};
+use super::peer::{self, Peer};
+use super::{adapter, only_bdr, query_failed};
+use crate::cli::connection::{Connection, Target};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::say::Voice;
+use crate::cluster_db::node_records::{self, NodeRecord};
+use crate::cluster_db::registration::{self, CHANGE_LIMIT, OwnRecord};
+use crate::cluster_db::replication::{self, Adapter, Change, Member};
+use crate::cluster_db::schema::{self, Tables};
+use crate::config::Config;
+use crate::core::event::EventKind;
+use crate::edge::postgres::{self, PostgresError, Session, attempt_limit};
+
+pub(super) const EXAMPLE: &str = "Example, on each node:
+  repoint -f /etc/repoint/repoint.toml bdr register
+
+Exit status: 0 registered; 1 not possible as things are; 6 no connection; 7 a query failed.";
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Write the record of a node that is registered already again.
+    #[arg(short = 'F', long)]
+    force: bool,
+    /// Look at everything and say what would be done; change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    voice: Voice,
+}
+
+/// Everything that was looked at, before anything is changed.
+struct Registration {
+    config: Config,
+    own: OwnRecord,
+    session: Session,
+    adapter: &'static dyn Adapter,
+    peer: Option<Peer>,
+    tables: Tables,
+    records: Vec<NodeRecord>,
+    voice: Voice,
+}
+
+pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Exit, Failure> {
+    let registration = look(file, arguments).await?;
+    match arguments.dry_run {
+        true => registration.describe().await?,
+        false => registration.carry_out().await?,
+    }
+    Ok(Exit::Success)
+}
+
+async fn look(file: Option<&Path>, arguments: &Arguments) -> Result<Registration, Failure> {
+    let Target { conninfo, config } = arguments.connection.target(file)?;
+    let config = config.ok_or_else(|| {
+        Failure::new(
+            Exit::BadConfig,
+            "\"bdr register\" needs this node's id, name and conninfo",
+        )
+        .hint("name the configuration that has them with -f")
+    })?;
+    let own = own_record(&config);
+    let target = Target {
+        conninfo,
+        config: Some(config.clone()),
+    };
+    let session = target.connect().await?;
+    let failed = query_failed("set up the session");
+    registration::begin(&session).await.map_err(failed)?;
+    let adapter = adapter(
+        &session,
+        &target.conninfo,
+        config.replication,
+        "bdr register",
+    )
+    .await?;
+    let members = replication::members(&session, adapter).await;
+    let members = members.map_err(query_failed("read the nodes of the replication"))?;
+    check_members(adapter, &members)?;
+    check_name(&session, adapter, &own).await?;
+    check_conninfo(&session, &target, &config).await?;
+    let peer = Peer::of(&config, &members, &own.node_name).await;
+    let tables = schema::look(&session).await;
+    let tables = tables.map_err(query_failed("look for repmgr's tables"))?;
+    let records = records(&session, tables, peer.as_ref()).await?;
+    check_records(&records, &own, arguments.force)?;
+    Ok(Registration {
+        config,
+        own,
+        session,
+        adapter,
+        peer,
+        tables,
+        records,
+        voice: arguments.voice,
+    })
+}
+
+fn own_record(config: &Config) -> OwnRecord {
+    let node = config.local();
+    OwnRecord {
+        node_id: node.node_id,
+        node_name: node.node_name.clone(),
+        conninfo: node.conninfo.original().to_owned(),
+        location: config.record.location.clone(),
+        priority: config.record.priority,
+    }
+}
+
+fn check_members(adapter: &dyn Adapter, members: &[Member]) -> Result<(), Failure> {
+    let count = members.len();
+    if (1..=2).contains(&count) {
+        return Ok(());
+    }
+    if count == 0 {
+        let message = format!("{} knows no node", adapter.title());
+        return Err(Failure::new(Exit::BadConfig, message));
+    }
+    let names: Vec<&str> = members.iter().map(|one| one.node_name.as_str()).collect();
+    Err(Failure::new(
+        Exit::BadConfig,
+        format!(
+            "repoint can only support {} clusters with 2 nodes",
+            adapter.title()
+        ),
+    )
+    .detail(format!("this one has {count}: {}", names.join(", "))))
+}
+
+/// The daemon asks the replication for nodes by their names, so they have to be the same.
+async fn check_name(
+    session: &Session,
+    adapter: &dyn Adapter,
+    own: &OwnRecord,
+) -> Result<(), Failure> {
+    let name = replication::ask(session, &adapter.local_node_name()).await;
+    let name = name.map_err(query_failed("ask the replication for this node's name"))?;
+    let name = name.unwrap_or_default();
+    if name == own.node_name {
+        return Ok(());
+    }
+    let kind = adapter.extension();
+    Err(Failure::new(
+        Exit::BadConfig,
+        format!(
+            "node_name is \"{}\", but {kind} calls this node \"{name}\"",
+            own.node_name
+        ),
+    )
+    .hint(format!(
+        "set node_name to \"{name}\" in the configuration, on both hosts; \
+         if this is the wrong node, connect to the right one"
+    )))
+}
+
+/// The conninfo of the configuration is what peers will use: it has to lead to this server, also
+/// when the command line named another way to it.
+async fn check_conninfo(
+    session: &Session,
+    target: &Target,
+    config: &Config,
+) -> Result<(), Failure> {
+    let conninfo = &config.local().conninfo;
+    if *conninfo == target.conninfo {
+        return Ok(());
+    }
+    let limit = attempt_limit(conninfo);
+    let unable = |error: PostgresError| {
+        Failure::new(Exit::DbConn, "unable to connect with the node's conninfo")
+            .detail(format!("{}: {error}", conninfo.redacted()))
+    };
+    let by_conninfo = postgres::connect(conninfo, limit).await.map_err(unable)?;
+    let theirs = postgres::identity(&by_conninfo, limit).await;
+    let ours = postgres::identity(session, target.limit()).await;
+    if theirs.map_err(unable)? == ours.map_err(query_failed("ask which server this is"))? {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::BadConfig,
+        "the node's conninfo leads to another server than the one named on the command line",
+    )
+    .detail(conninfo.redacted()))
+}
+
+/// The rows as they will be once the peer's were copied.
+async fn records(
+    session: &Session,
+    tables: Tables,
+    peer: Option<&Peer>,
+) -> Result<Vec<NodeRecord>, Failure> {
+    let mut records = Vec::new();
+    if tables == Tables::There {
+        let may = schema::check_grants(session).await;
+        may.map_err(|error| {
+            Failure::new(Exit::BadConfig, "repmgr's tables cannot be used")
+                .detail(error.to_string())
+        })?;
+        let read = node_records::all(session).await;
+        records = read.map_err(query_failed("read repmgr.nodes"))?;
+    }
+    if let (true, Some(peer)) = (records.is_empty(), peer) {
+        records = peer.records().await.unwrap_or_default();
+    }
+    Ok(records)
+}
+
+fn check_records(records: &[NodeRecord], own: &OwnRecord, force: bool) -> Result<(), Failure> {
+    only_bdr(records)?;
+    let (mine, others): (Vec<&NodeRecord>, Vec<&NodeRecord>) = records
+        .iter()
+        .partition(|record| record.node_id == own.node_id);
+    if let Some(other) = others.iter().find(|one| one.node_name == own.node_name) {
+        return Err(Failure::new(
+            Exit::BadConfig,
+            format!("another node is registered as \"{}\"", other.node_name),
+        )
+        .detail(format!(
+            "it has ID {}, this one is to have {}",
+            other.node_id, own.node_id
+        ))
+        .hint(format!(
+            "if it is this node under its old ID: \
+             repoint bdr unregister --node-id={} --force",
+            other.node_id
+        )));
+    }
+    if others.len() > 1 {
+        let name = |one: &&NodeRecord| format!("\"{}\" (ID: {})", one.node_name, one.node_id);
+        let names: Vec<String> = others.iter().map(name).collect();
+        return Err(
+            Failure::new(Exit::BadConfig, "two other nodes are registered already")
+                .detail(names.join(", "))
+                .hint("take the one that is gone out with \"repoint bdr unregister\""),
+        );
+    }
+    if !mine.is_empty() && !force {
+        return Err(
+            Failure::new(Exit::BadConfig, "this node is already registered")
+                .hint("use -F/--force to write its record again"),
+        );
+    }
+    Ok(())
+}
+
+impl Registration {
+    fn is_registered(&self) -> bool {
+        let own = |record: &NodeRecord| record.node_id == self.own.node_id;
+        self.records.iter().any(own)
+    }
+
+    /// Where a new table's rows are sent at once, the peer needs the tables before the first row.
+    async fn peer_lacks_tables(&self) -> Result<Option<(&Peer, &Session)>, Failure> {
+        let Some(peer) = self.peer.as_ref() else {
+            return Ok(None);
+        };
+        if !self.adapter.sends_new_tables() {
+            return Ok(None);
+        }
+        let session = match &peer.session {
+            Ok(session) => session,
+            Err(_) if self.tables == Tables::There => return Ok(None),
+            Err(why) => {
+                return Err(Failure::new(
+                    Exit::DbConn,
+                    format!("unable to connect to node \"{}\"", peer.node_name),
+                )
+                .detail(why)
+                .hint("it needs repmgr's tables too, before they replicate: start it first"));
+            }
+        };
+        let look = schema::look(session).await;
+        let look = look.map_err(query_failed("look for the other node's tables"))?;
+        Ok((look != Tables::There).then_some((peer, session)))
+    }
+
+    /// What the local node has to offer and does not, yet; before there are tables, everything.
+    async fn offers(&self) -> Result<Vec<Change>, Failure> {
+        let session = &self.session;
+        let tables = match schema::look(session).await {
+            Ok(Tables::There) => schema::tables(session).await,
+            Ok(_) => {
+                let tables = ["events", "nodes"].map(str::to_owned).to_vec();
+                return Ok(self.adapter.offer(&self.own.node_name, &tables));
+            }
+            Err(error) => Err(error),
+        };
+        let failed = query_failed("look at the replication sets");
+        let tables = tables.map_err(&failed)?;
+        let mut needed = Vec::new();
+        for change in self.adapter.offer(&self.own.node_name, &tables) {
+            let is_needed = registration::is_needed(session, &change).await;
+            if is_needed.map_err(&failed)? {
+                needed.push(change);
+            }
+        }
+        Ok(needed)
+    }
+
+    async fn takes<'a>(&'a self) -> Result<Vec<(&'a Session, Change)>, Failure> {
+        match &self.peer {
+            Some(peer) => {
+                let own = &self.own.node_name;
+                peer::takes(self.adapter, &self.session, own, peer).await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn shown_conninfo(&self) -> String {
+        self.config.local().conninfo.original_without_password()
+    }
+
+    /// `--dry-run`: the same looks, and words instead of changes.
+    async fn describe(&self) -> Result<(), Failure> {
+        let voice = self.voice;
+        let how = |tables: Tables| match tables {
+            Tables::There => None,
+            Tables::Extension => Some("extension \"repmgr\" would be installed".to_owned()),
+            Tables::Plain(why) => Some(format!(
+                "tables \"repmgr.nodes\" and \"repmgr.events\" would be made, because {why}"
+            )),
+        };
+        if let Some(how) = how(self.tables) {
+            voice.info(&how);
+        }
+        if let Some((peer, _)) = self.peer_lacks_tables().await? {
+            let name = &peer.node_name;
+            voice.info(&format!("the same would be made on node \"{name}\""));
+        }
+        for change in self.offers().await? {
+            voice.info(&format!("would {}", change.what));
+        }
+        for (_, change) in self.takes().await? {
+            voice.info(&format!("would {}", change.what));
+        }
+        let verb = if self.is_registered() {
+            "updated"
+        } else {
+            "created"
+        };
+        let (id, name) = (self.own.node_id, &self.own.node_name);
+        voice.info(&format!(
+            "node record for node \"{name}\" (ID: {id}) would be {verb}"
+        ));
+        voice.info(&format!(
+            "BDR node {id} would be registered (conninfo: {})",
+            self.shown_conninfo()
+        ));
+        Ok(())
+    }
+
+    async fn carry_out(self) -> Result<(), Failure> {
+        let voice = self.voice;
+        if let Some((_, session)) = self.peer_lacks_tables().await? {
+            make_tables(session, self.adapter, voice).await?;
+        }
+        let made = match self.tables {
+            Tables::There => false,
+            Tables::Extension | Tables::Plain(_) => {
+                make_tables(&self.session, self.adapter, voice).await?;
+                true
+            }
+        };
+        for change in self.offers().await? {
+            self.make(&self.session, &change).await?;
+        }
+        for (session, change) in self.takes().await? {
+            self.make(session, &change).await?;
+        }
+        self.warn_if_not_carried().await?;
+        if made {
+            self.announce(EventKind::ClusterCreated, "").await;
+        }
+        self.write_record().await?;
+        if self.config.local().conninfo.get("password").is_some() {
+            voice.warning("the conninfo in repmgr.nodes has a password, which its readers can see");
+            voice.hint("keep it in a password file instead, see passfile");
+        }
+        let (id, conninfo) = (self.own.node_id, self.shown_conninfo());
+        voice.notice(&format!("BDR node {id} registered (conninfo: {conninfo})"));
+        Ok(())
+    }
+
+    async fn make(&self, session: &Session, change: &Change) -> Result<(), Failure> {
+        if self.voice.verbose {
+            self.voice.info(&change.what);
+        }
+        let made = registration::make(session, change).await;
+        made.map_err(|error| {
+            let failure = query_failed(&change.what)(error);
+            failure.hint("it may need every node of the replication: see that all are up")
+        })
+    }
+
+    async fn warn_if_not_carried(&self) -> Result<(), Failure> {
+        let name = &self.own.node_name;
+        for table in ["nodes", "events"] {
+            let carries = self.adapter.carries(name, table);
+            let carries = replication::ask(&self.session, &carries).await;
+            let carries = carries.map_err(query_failed("look at the replication sets"))?;
+            if carries.as_deref() != Some("t") {
+                let (voice, kind) = (self.voice, self.adapter.extension());
+                voice.warning(&format!("{kind} does not replicate repmgr.{table}"));
+                voice.detail("its replication set is none of this node's connection");
+            }
+        }
+        Ok(())
+    }
+
+    /// The row, and the peer's where it is not here yet.
+    async fn write_record(&self) -> Result<(), Failure> {
+        let (own, session) = (&self.own, &self.session);
+        let failed = query_failed("write the node record");
+        let peer_is_registered = match &self.peer {
+            Some(peer) => peer.is_registered().await,
+            None => false,
+        };
+        let local = node_records::all(session).await.map_err(&failed)?;
+        if let Some(Peer {
+            node_name,
+            session: Ok(other),
+        }) = self.peer.as_ref().filter(|_| peer_is_registered)
+            && !local.iter().any(|row| row.node_name == *node_name)
+        {
+            let copied = registration::copy_missing(other, session).await;
+            copied.map_err(&failed)?;
+        }
+        registration::write(session, own).await.map_err(&failed)?;
+        let verb = if self.is_registered() {
+            "updated"
+        } else {
+            "created"
+        };
+        let details = format!(
+            "node record {verb} for node \"{}\" (ID: {})",
+            own.node_name, own.node_id
+        );
+        self.voice.notice(&details);
+        if let Some(peer) = self.peer.as_ref().filter(|_| peer_is_registered) {
+            peer::see_row_arrive(session, peer, own.node_id).await?;
+        }
+        self.announce(EventKind::BdrRegister, &details).await;
+        Ok(())
+    }
+
+    async fn announce(&self, kind: EventKind, details: &str) {
+        let happening = Happening {
+            node_id: self.own.node_id,
+            kind,
+            successful: true,
+            details,
+        };
+        let hook = Some(&self.config.hook);
+        announce(&self.session, hook, self.voice, happening).await;
+    }
+}
+
+/// Makes the tables on a node, in the best way that it allows.
+async fn make_tables(
+    session: &Session,
+    adapter: &dyn Adapter,
+    voice: Voice,
+) -> Result<(), Failure> {
+    let failed = |error: PostgresError| {
+        let failure = query_failed("make repmgr's tables")(error);
+        failure.hint(match adapter.ddl_replicates() {
+            true => "the schema is changed on every node at once: see that all are up",
+            false => "a superuser can make them: CREATE EXTENSION repmgr",
+        })
+    };
+    let tables = schema::look(session).await.map_err(failed)?;
+    if tables == Tables::Extension {
+        voice.notice("attempting to install extension \"repmgr\"");
+    }
+    schema::lock(session, CHANGE_LIMIT).await.map_err(failed)?;
+    let found = schema::ensure(session, Some(adapter), CHANGE_LIMIT).await;
+    let found = found.map_err(failed)?;
+    schema::unlock(session).await.map_err(failed)?;
+    match found {
+        Tables::There => {}
+        Tables::Extension => voice.notice("\"repmgr\" extension successfully installed"),
+        Tables::Plain(why) => voice.notice(&format!(
+            "made tables \"repmgr.nodes\" and \"repmgr.events\", because {why}"
+        )),
+    }
+    Ok(())
+}
