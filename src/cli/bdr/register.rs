@@ -59,8 +59,8 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
 }
 
 async fn look(file: Option<&Path>, arguments: &Arguments) -> Result<Registration, Failure> {
-    let Target { conninfo, config } = arguments.connection.target(file)?;
-    let config = config.ok_or_else(|| {
+    let target = arguments.connection.target(file)?;
+    let config = target.config.clone().ok_or_else(|| {
         Failure::new(
             Exit::BadConfig,
             "\"bdr register\" needs this node's id, name and conninfo",
@@ -68,10 +68,6 @@ async fn look(file: Option<&Path>, arguments: &Arguments) -> Result<Registration
         .hint("name the configuration that has them with -f")
     })?;
     let own = own_record(&config);
-    let target = Target {
-        conninfo,
-        config: Some(config.clone()),
-    };
     let session = target.connect().await?;
     let failed = query_failed("set up the session");
     registration::begin(&session).await.map_err(failed)?;
