@@ -9,6 +9,8 @@ use tokio::sync::{mpsc, watch};
 use crate::cluster_db::claim::ClaimSession;
 use crate::config::{Node, NodeId};
 use crate::core::cluster::ClaimResult;
+use crate::core::pause::Pause;
+use crate::edge::postgres::PostgresError;
 
 /// How often a session that holds the claim is asked whether it is still there.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,6 +29,8 @@ pub(super) enum Wanted {
 pub(super) enum Told {
     /// The answer to one request.
     Result(NodeId, ClaimResult),
+    /// The pauses of the surviving node, before the answer to the request that was granted.
+    Pauses(Vec<Pause>),
     /// The session that held it is gone.
     Lost,
 }
@@ -63,7 +67,18 @@ pub(super) async fn hold(
         match request {
             Wanted::Nothing => (session, held) = (None, false),
             Wanted::On(on, _) => {
-                let result = take(&nodes, on, &mut session).await;
+                let mut result = take(&nodes, on, &mut session).await;
+                if result == ClaimResult::Granted {
+                    match read_pauses(session.as_ref()).await {
+                        Ok(pauses) => {
+                            let _ = told.send(Told::Pauses(pauses)).await;
+                        }
+                        Err(error) => {
+                            session = None;
+                            result = ClaimResult::Failed(error);
+                        }
+                    }
+                }
                 held = result == ClaimResult::Granted;
                 if told.send(Told::Result(on, result)).await.is_err() {
                     return;
@@ -97,5 +112,24 @@ async fn take(
             *session = None;
             ClaimResult::Failed(error.to_string())
         }
+    }
+}
+
+/// Nothing is decided before the surviving node was asked whether failover is paused. One that says
+/// no (there is no such table, it may not be read) is no obstacle; one that does not answer is.
+async fn read_pauses(session: Option<&(NodeId, ClaimSession)>) -> Result<Vec<Pause>, String> {
+    let Some((node, session)) = session else {
+        return Ok(Vec::new());
+    };
+    match session.pauses().await {
+        Ok(pauses) => Ok(pauses),
+        Err(PostgresError::Answered { sqlstate, message }) if !sqlstate.starts_with("57P") => {
+            tracing::info!(
+                error = message,
+                "node {node} does not tell whether failover is paused; going on with what is known"
+            );
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::claim::{self, Wanted};
 use super::fleet::Fleet;
+use super::heartbeat::Heartbeat;
 use super::nodes::{self, Probed};
 use super::planning::{Planner, PlanningError};
 use super::pooler::Identities;
@@ -17,6 +18,7 @@ use super::recorder::{self, Job};
 use crate::config::{Config, NodeId};
 use crate::core::cluster::{Action, Cluster, Recovery};
 use crate::core::node::Health;
+use crate::core::pause::Pause;
 use crate::core::plan::Decision;
 use crate::core::worker::{Status, note_foreign};
 
@@ -35,6 +37,7 @@ struct Agent {
     requests: u64,
     jobs: mpsc::Sender<Job>,
     down_since: BTreeMap<NodeId, Instant>,
+    heartbeat: Heartbeat,
 }
 
 /// The planners of all PgBouncers: everything about the configuration that can be found wrong
@@ -77,7 +80,9 @@ pub async fn run(
     let (told_tx, mut told) = mpsc::channel(QUEUE);
     let record = recorder::record(Arc::clone(&config), job_rx, jobs.downgrade(), told_tx);
     let recorder = tokio::spawn(record);
-    let mut agent = Agent::new(config, identities, wanted, jobs);
+    let (paused_tx, mut paused) = mpsc::channel(QUEUE);
+    let heartbeat = Heartbeat::start(&config, &paused_tx);
+    let mut agent = Agent::new(config, identities, wanted, jobs, heartbeat);
     tokio::pin!(stop);
     loop {
         agent.act(&fleet);
@@ -88,6 +93,7 @@ pub async fn run(
             Some((name, status)) = fleet.heard() => agent.cluster.pooler(&name, status),
             Some(claimed) = claims.recv() => agent.claimed(&claimed),
             Some(heard) = told.recv() => agent.told(heard),
+            Some(copy) = paused.recv() => agent.pauses_read(&copy),
             () = tokio::time::sleep_until(wake.into()) => {}
             () = &mut stop => break,
         }
@@ -95,8 +101,11 @@ pub async fn run(
     if !fleet.stop(Instant::now() + STOP_LIMIT).await {
         tracing::warn!("a PgBouncer does not answer; what is owed there is on record on its host");
     }
-    drop(agent);
-    drop(told);
+    let Agent {
+        jobs, heartbeat, ..
+    } = agent;
+    drop((jobs, told, paused));
+    heartbeat.end().await;
     let _ = tokio::time::timeout(RECORD_LIMIT, recorder).await;
 }
 
@@ -106,6 +115,7 @@ impl Agent {
         identities: watch::Sender<Identities>,
         wanted: watch::Sender<Wanted>,
         jobs: mpsc::Sender<Job>,
+        heartbeat: Heartbeat,
     ) -> Self {
         let nodes = config.nodes.keys().copied();
         let names = config.pgbouncers.keys().cloned();
@@ -118,6 +128,7 @@ impl Agent {
             requests: 0,
             jobs,
             down_since: BTreeMap::new(),
+            heartbeat,
         }
     }
 
@@ -142,6 +153,10 @@ impl Agent {
                 }
                 Action::NoCandidate { failed } => tracing::error!(
                     "node {failed} is down and no other node is available; nothing is changed"
+                ),
+                Action::Paused { failed, pause } => tracing::warn!(
+                    "node {failed} is down; {}; `repoint service unpause` ends the pause",
+                    pause.sentence()
                 ),
                 Action::Reappeared { node } => {
                     tracing::info!("node {node} answers again before anything was decided");
@@ -249,6 +264,7 @@ impl Agent {
                 self.record(Job::Prepare(probed.node));
             }
         }
+        self.heartbeat.sees(probed.node, &probed.health);
         self.cluster.node(probed.node, probed.health, now);
     }
 
@@ -259,11 +275,23 @@ impl Agent {
                 tracing::debug!(node = %on, ?result, "claim");
                 self.cluster.claimed(*on, result, now);
             }
+            claim::Told::Pauses(copy) => self.pauses_read(copy),
             claim::Told::Lost => {
                 tracing::warn!("the session that held the claim is gone");
                 self.cluster.claim_lost(now);
             }
         }
+    }
+
+    /// Pauses were read on some node.
+    fn pauses_read(&mut self, copy: &[Pause]) {
+        for pause in self.cluster.pauses_read(copy) {
+            match pause.paused {
+                true => tracing::warn!("{}", pause.sentence()),
+                false => tracing::info!("{}", pause.sentence()),
+            }
+        }
+        self.heartbeat.honours(self.cluster.pauses());
     }
 
     fn told(&mut self, told: recorder::Told) {

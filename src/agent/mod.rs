@@ -7,6 +7,7 @@
 pub mod daemon;
 pub mod executor;
 pub mod fleet;
+pub mod heartbeat;
 pub mod links;
 pub mod membership;
 pub mod planning;

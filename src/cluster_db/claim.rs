@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
+use super::agents;
 use crate::conninfo::Conninfo;
+use crate::core::pause::Pause;
 use crate::edge::postgres::{self, PostgresError, Session};
 
 /// "rept", so that it collides with nobody's own locks.
@@ -56,6 +58,14 @@ impl ClaimSession {
             .first()
             .and_then(|row| row.get("granted"))
             .is_some_and(|granted| granted == "t"))
+    }
+
+    /// What is paused by this node's word: asked where and when the decision is made.
+    ///
+    /// # Errors
+    /// [`PostgresError`].
+    pub async fn pauses(&self) -> Result<Vec<Pause>, PostgresError> {
+        agents::pauses_in_time(&self.session).await
     }
 
     /// Whether the session, and with it the claim, is still there.

@@ -1,8 +1,10 @@
-//! What lives in the database: repmgr's tables, the claim, and the replication's catalogues.
+//! What lives in the database: repmgr's tables, the agents' own, the claim, and the replication's
+//! catalogues.
 //!
 //! SQL and its meaning; sessions come from `edge::postgres`. Decides nothing about traffic. Values
 //! enter SQL only through [`literal`].
 
+pub mod agents;
 pub mod claim;
 pub mod events;
 pub mod node_records;

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use crate::config::NodeId;
 use crate::core::node::{Fault, Health};
+use crate::core::pause::Pauses;
 use crate::core::plan::Decision;
 use crate::core::worker::{Assignment, Status};
 use crate::generation::Generation;
 
 mod action;
 mod members;
+mod pausing;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +53,8 @@ struct Incident {
     news: bool,
     held_by_other: bool,
     told_stand_by: bool,
+    /// The change of the pause of which was said that it keeps the failure from being acted upon.
+    told_pause: i64,
     phase: Phase,
 }
 
@@ -64,6 +68,7 @@ pub struct Cluster {
     incident: Option<Incident>,
     highest: Generation,
     claim_held: bool,
+    pauses: Pauses,
 }
 
 impl Cluster {
@@ -86,6 +91,7 @@ impl Cluster {
             incident: None,
             highest: Generation::NONE,
             claim_held: false,
+            pauses: Pauses::default(),
         }
     }
 
@@ -151,6 +157,7 @@ impl Cluster {
             .as_ref()
             .is_some_and(|incident| self.members.is_down(incident.failed));
         let followed = self.followed();
+        let paused = self.held_back_by().is_some();
         let decided = self.highest.next(on);
         let failed = self.incident.as_ref().map(|incident| incident.failed);
         let all_clear = failed.is_some_and(|failed| self.nothing_left_at(failed));
@@ -162,7 +169,7 @@ impl Cluster {
             return;
         }
         incident.held_by_other = *result == ClaimResult::Held;
-        incident.phase = match granted && (still_down || followed) {
+        incident.phase = match granted && (still_down || followed) && !paused {
             true => {
                 incident.news = news;
                 if news {
@@ -210,6 +217,8 @@ impl Cluster {
             .incident
             .iter()
             .filter_map(|incident| match incident.phase {
+                // Only the end of the pause, which is an observation, is waited for.
+                Phase::Unclaimed { .. } if self.held_back_by().is_some() => None,
                 Phase::Unclaimed { retry_at } => Some(self.claim_at(incident, retry_at)),
                 Phase::Claiming { .. } | Phase::Acting { .. } => None,
             });
@@ -225,7 +234,7 @@ impl Cluster {
         if let Some(action) = self.advance(now) {
             return Some(action);
         }
-        if self.claim_held && self.incident.is_none() {
+        if self.claim_held && (self.incident.is_none() || self.held_back_by().is_some()) {
             self.claim_held = false;
             return Some(Action::Release);
         }
@@ -263,6 +272,7 @@ impl Cluster {
                     news: true,
                     held_by_other: false,
                     told_stand_by: false,
+                    told_pause: 0,
                     phase: Phase::Unclaimed { retry_at: now },
                 });
                 return None;
@@ -306,6 +316,9 @@ impl Cluster {
             self.incident = None;
             return self.open_incident(now);
         };
+        if let Some(pause) = self.held_back_by().cloned() {
+            return self.tell_paused(pause);
+        }
         if now < self.claim_at(incident, retry_at) {
             return None;
         }

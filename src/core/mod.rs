@@ -11,6 +11,7 @@ pub mod node;
 pub mod node_check;
 pub mod notification;
 pub mod outcome;
+pub mod pause;
 pub mod plan;
 pub mod pooler;
 pub mod primary;

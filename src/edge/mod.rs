@@ -10,6 +10,7 @@ pub mod log_file;
 pub mod pid_file;
 pub mod postgres;
 pub mod remote;
+pub mod this_host;
 
 /// An error and its causes in one line, for errors of libraries whose `Display` says little.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

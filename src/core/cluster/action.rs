@@ -1,6 +1,7 @@
 //! What the cluster asks for, and what it is told: plain data.
 
 use crate::config::NodeId;
+use crate::core::pause::Pause;
 use crate::core::plan::Decision;
 use crate::generation::Generation;
 
@@ -51,6 +52,13 @@ pub enum Action {
     NoCandidate {
         /// The node that failed.
         failed: NodeId,
+    },
+    /// A node is down and a pause keeps that from being acted upon: said once for each pause.
+    Paused {
+        /// The node that failed.
+        failed: NodeId,
+        /// The pause.
+        pause: Pause,
     },
     /// The node answers again, and nobody had decided: said once.
     Reappeared {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::core::outcome::{End, FileAfter, Outcome};
+use crate::core::pause::{Pause, Scope};
 
 const NODE1: NodeId = NodeId(1);
 const NODE2: NodeId = NodeId(2);
@@ -498,4 +499,143 @@ fn an_entry_that_was_edited_to_the_dead_node_under_our_header_is_moved_again() {
     status.file_active = Some(NODE1);
     world.cluster.pooler("pgb2", status);
     assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+}
+
+fn pause(scope: Scope, change: i64, paused: bool) -> Pause {
+    Pause {
+        scope,
+        paused,
+        change,
+        changed_at: "2026-11-23 10:00:00+00".to_owned(),
+        changed_by: "alice@db1".to_owned(),
+        reason: None,
+    }
+}
+
+fn paused(failed: NodeId, pause: &Pause) -> Action {
+    let pause = pause.clone();
+    Action::Paused { failed, pause }
+}
+
+#[test]
+fn while_failover_is_paused_nothing_is_decided_and_at_its_end_at_once() {
+    let mut world = World::new();
+    let begin = pause(Scope::Cluster, 1, true);
+    assert_eq!(
+        world.cluster.pauses_read(std::slice::from_ref(&begin)),
+        std::slice::from_ref(&begin)
+    );
+    assert_eq!(world.actions(), []);
+    world.down(NODE2);
+    assert_eq!(world.actions(), [paused(NODE2, &begin)]);
+    world.later(3600.0);
+    assert_eq!(world.actions(), [], "said once, and nothing done");
+    assert_eq!(world.cluster.wake_at(), None, "nothing to wake up for");
+    assert!(!world.cluster.assignment().may_act);
+
+    world
+        .cluster
+        .pauses_read(&[pause(Scope::Cluster, 2, false)]);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    let decided = decision(1, NODE1);
+    assert_eq!(
+        world.claim(NODE1, ClaimResult::Granted),
+        [announce(&decided)]
+    );
+}
+
+#[test]
+fn a_pause_that_is_only_read_when_the_claim_is_granted_holds_and_the_claim_is_given_back() {
+    let mut world = World::new();
+    world.down(NODE2);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    let begin = pause(Scope::Node(NODE2), 1, true);
+    world.cluster.pauses_read(std::slice::from_ref(&begin));
+    let actions = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(actions, [paused(NODE2, &begin), Action::Release]);
+    assert!(!world.cluster.assignment().may_act);
+    world.later(60.0);
+    assert_eq!(world.actions(), []);
+    world
+        .cluster
+        .pauses_read(&[pause(Scope::Node(NODE2), 2, false)]);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+}
+
+#[test]
+fn a_pause_for_one_node_holds_back_no_other() {
+    let mut world = World::new();
+    world
+        .cluster
+        .pauses_read(&[pause(Scope::Node(NODE1), 1, true)]);
+    world.down(NODE2);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+}
+
+#[test]
+fn what_was_decided_before_the_pause_is_brought_to_its_end() {
+    let begin = [pause(Scope::Cluster, 1, true)];
+    let decided = decision(1, NODE1);
+    // By this agent, and its session is lost in between.
+    let mut own = World::new();
+    own.down(NODE2);
+    own.actions();
+    own.claim(NODE1, ClaimResult::Granted);
+    own.cluster.pauses_read(&begin);
+    assert!(own.cluster.assignment().may_act);
+    own.cluster.claim_lost(own.now);
+    assert_eq!(own.actions(), [Action::Claim { on: NODE1 }]);
+    own.claim(NODE1, ClaimResult::Granted);
+    assert!(own.cluster.assignment().may_act);
+
+    // By the other, which is gone when it has moved one of two.
+    let mut other = World::new();
+    other.down(NODE2);
+    other.actions();
+    other.claim(NODE1, ClaimResult::Held);
+    other.cluster.pauses_read(&begin);
+    other.later(0.5);
+    assert_eq!(other.actions(), [paused(NODE2, &begin[0])]);
+    other.settle("pgb1", &decided);
+    assert_eq!(other.actions(), [Action::Claim { on: NODE1 }]);
+    other.claim(NODE1, ClaimResult::Granted);
+    assert!(other.cluster.assignment().may_act);
+}
+
+#[test]
+fn a_node_that_returns_during_a_pause_is_left_alone() {
+    let mut world = World::new();
+    world.cluster.pauses_read(&[pause(Scope::Cluster, 1, true)]);
+    world.down(NODE2);
+    world.actions();
+    world.cluster.node(NODE2, up(), world.now);
+    let actions = world.actions();
+    assert_eq!(actions[0], Action::Reappeared { node: NODE2 });
+    world
+        .cluster
+        .pauses_read(&[pause(Scope::Cluster, 2, false)]);
+    let later = world.actions();
+    assert!(
+        !later.contains(&Action::Claim { on: NODE1 }),
+        "nothing is made up for: {later:?}"
+    );
+}
+
+#[test]
+fn that_no_node_is_left_is_said_during_a_pause_too() {
+    let mut world = World::new();
+    let begin = pause(Scope::Cluster, 1, true);
+    world.cluster.pauses_read(std::slice::from_ref(&begin));
+    world.down(NODE2);
+    world.actions();
+    world.down(NODE1);
+    let actions = world.actions();
+    for failed in [NODE1, NODE2] {
+        assert!(
+            actions.contains(&Action::NoCandidate { failed }),
+            "{actions:?}"
+        );
+    }
+    world.cluster.node(NODE1, up(), world.now);
+    assert_eq!(world.actions()[0], paused(NODE2, &begin));
 }
