@@ -72,16 +72,10 @@ impl Agent {
     /// Everything that is due; the claim on its own node is always free for it.
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.cluster.next(now) {
-            match action {
-                Action::Claim { on } => self.cluster.claimed(on, &ClaimResult::Granted, now),
-                Action::Superseded { .. } => self.stood_back += 1,
-                Action::Release
-                | Action::Announce { .. }
-                | Action::StandBy { .. }
-                | Action::NoCandidate { .. }
-                | Action::Reappeared { .. }
-                | Action::Report { .. }
-                | Action::CheckRecovery { .. } => {}
+            if let Action::Claim { on } = action {
+                self.cluster.claimed(on, &ClaimResult::Granted, now);
+            } else if matches!(action, Action::Superseded { .. }) {
+                self.stood_back += 1;
             }
         }
     }
