@@ -1,6 +1,6 @@
 //! What `notify` refuses or ignores before it connects to anything.
 
-use crate::{Place, example};
+use crate::{Place, example, example_with};
 
 #[test]
 fn other_events_and_failures_are_ignored() {
@@ -30,7 +30,7 @@ fn other_events_and_failures_are_ignored() {
 
 #[test]
 fn which_events_act_is_configurable() {
-    let text = format!("act_on = [\"standby_follow\"]\n{}", example());
+    let text = example_with(&[("act_on", "act_on = [\"standby_follow\"]")]);
     let place = Place::with_configuration(&text);
     place.run(&["notify", "2", "bdr_failover", "1", "", ""]).is(
         0,
