@@ -60,8 +60,9 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let pid_file = pid_file.as_deref().map(PidFile::create).transpose()?;
+    // First, so that who finds the PID file can send a signal.
     let signals = Signals::new()?;
+    let pid_file = pid_file.as_deref().map(PidFile::create).transpose()?;
     let log = DaemonLog::start(&loaded.0.log, arguments.level()).await?;
     let mut process = Process {
         path,
@@ -196,7 +197,7 @@ impl Process {
             });
             if due {
                 tracing::warn!(
-                    "{trouble}; nothing is watched until it is, looking again every {interval:?}"
+                    "the other node is not known yet: {trouble}; looking again every {interval:?}"
                 );
                 said = Some((trouble.text.clone(), Instant::now()));
                 self.tell_ready(&format!("waiting: {}", trouble.text));

@@ -151,7 +151,7 @@ impl DaemonLog {
 }
 
 fn from_environment() -> Option<EnvFilter> {
-    std::env::var_os("RUST_LOG")?;
+    std::env::var_os("RUST_LOG").filter(|value| !value.is_empty())?;
     EnvFilter::try_from_default_env().ok()
 }
 

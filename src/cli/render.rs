@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
 use super::say::Voice;
 use super::{load, print};
+use crate::agent;
 use crate::agent::links::Links;
+use crate::agent::membership::{self, Kinds};
 use crate::agent::planning::Planner;
 use crate::agent::sockets::SocketDirectory;
 use crate::config::{Config, Host, Node, Peers, PgBouncer};
@@ -47,6 +50,7 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::R
     let loaded = load::load(&path)?;
     loaded.warn(Voice::default());
     let (config, planners) = (loaded.config, loaded.planners);
+    let (config, planners) = with_peers(config, planners, arguments).await?;
     let node = chosen_node(&config, arguments.node.as_deref())?;
     let chosen = chosen_pgbouncers(&config, arguments.pgbouncer.as_deref())?;
     if arguments.full {
@@ -88,6 +92,24 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::R
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// With the other node from `repmgr.nodes`, where the configuration does not name it. What is asked
+/// of this host's node alone needs no connection.
+async fn with_peers(
+    config: Config,
+    planners: BTreeMap<String, Planner>,
+    arguments: &Arguments,
+) -> anyhow::Result<(Config, BTreeMap<String, Planner>)> {
+    let local = &config.local().node_name;
+    let named = arguments.node.as_ref().unwrap_or(local);
+    if config.peers == Peers::Listed || (arguments.full && named == local) {
+        return Ok((config, planners));
+    }
+    let deadline = Instant::now() + membership::LIMIT;
+    let config = membership::complete(&config, Kinds::Any, deadline).await?;
+    let planners = agent::daemon::planners(&config)?;
+    Ok((config, planners))
 }
 
 fn chosen_node<'a>(config: &'a Config, name: Option<&str>) -> anyhow::Result<&'a Node> {

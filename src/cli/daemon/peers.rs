@@ -89,6 +89,8 @@ impl Peering {
         };
         match self.as_known(&config) {
             Some(loaded) => {
+                // Whoever asked for it by a signal is told again.
+                self.said = None;
                 self.say(&trouble);
                 Found::All(Box::new(loaded))
             }
