@@ -108,7 +108,7 @@ impl MembershipError {
 
 /// Which clusters will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kinds {
+enum Kinds {
     /// Both nodes take writes: rows of type `bdr`.
     ActiveActive,
     /// Streaming replication as well.
@@ -116,43 +116,79 @@ pub enum Kinds {
 }
 
 /// A configuration whose nodes are all known: the one that was given if it lists them, else
-/// completed from `repmgr.nodes` on this host's node.
+/// completed from `repmgr.nodes` on this host's node. For who only looks up nodes: streaming
+/// replication will do.
 ///
 /// # Errors
 /// [`MembershipError`]; no later than `deadline`.
-pub async fn complete(
+pub async fn complete(config: &Config, deadline: Instant) -> Result<Config, MembershipError> {
+    match config.peers {
+        Peers::Listed => Ok(config.clone()),
+        Peers::Registered => {
+            let rows = rows(config.local(), deadline).await?;
+            completed(config, Kinds::Any, &rows)
+        }
+    }
+}
+
+/// As [`complete`], for who moves traffic from one node to the other: both have to take writes.
+///
+/// # Errors
+/// As [`complete`].
+pub async fn complete_active_active(
     config: &Config,
-    kinds: Kinds,
     deadline: Instant,
 ) -> Result<Config, MembershipError> {
     match config.peers {
         Peers::Listed => Ok(config.clone()),
-        Peers::Registered => completed(config, kinds, config.local(), deadline).await,
+        Peers::Registered => {
+            let rows = rows(config.local(), deadline).await?;
+            let completed = completed(config, Kinds::ActiveActive, &rows)?;
+            tell_difference(config.local(), &rows);
+            Ok(completed)
+        }
     }
 }
 
-/// As [`complete`], for a configuration that was completed before: where this host's node does not
-/// answer, the other one is asked.
+/// The other hosts know this node by its row.
+fn tell_difference(local: &Node, rows: &[NodeRecord]) {
+    let own = rows.iter().find(|row| row.node_id == local.node_id);
+    let registered = own.and_then(|own| Conninfo::parse(&own.conninfo).ok());
+    let configured = local.conninfo.without_password();
+    if registered.is_none_or(|registered| registered.without_password() != configured) {
+        tracing::warn!(
+            "the row of node {:?} (ID: {}) in repmgr.nodes has another conninfo than the \
+             configuration; the other host goes by the row (hint: bring it up to date with \
+             `repoint bdr register -F`)",
+            local.node_name,
+            local.node_id
+        );
+    }
+}
+
+/// As [`complete_active_active`], for a configuration that was completed before: where this host's
+/// node does not answer, the other one is asked.
 ///
 /// # Errors
 /// As [`complete`]; when the other node has no answer that will do, why this host's has none.
-pub async fn complete_again(
+pub async fn complete_active_active_again(
     config: &Config,
-    kinds: Kinds,
     deadline: Instant,
 ) -> Result<Config, MembershipError> {
     // The other node needs its part of the time.
     let now = Instant::now();
     let half = now + deadline.saturating_duration_since(now) / 2;
-    let unread = match complete(config, kinds, half).await {
+    let unread = match rows(config.local(), half).await {
+        Ok(rows) => return completed(config, Kinds::ActiveActive, &rows),
         Err(error @ MembershipError::Unread { .. }) => error,
-        result => return result,
+        Err(error) => return Err(error),
     };
     let mut others = config.nodes.values();
     let Some(other) = others.find(|node| node.node_id != config.node_id) else {
         return Err(unread);
     };
-    let there = completed(config, kinds, other, deadline).await;
+    let there = rows(other, deadline).await;
+    let there = there.and_then(|rows| completed(config, Kinds::ActiveActive, &rows));
     there.map_err(|_| unread)
 }
 
@@ -201,16 +237,13 @@ pub fn changes(old: &BTreeMap<NodeId, Node>, new: &BTreeMap<NodeId, Node>) -> Ve
     all
 }
 
-async fn completed(
+fn completed(
     config: &Config,
     kinds: Kinds,
-    on: &Node,
-    deadline: Instant,
+    rows: &[NodeRecord],
 ) -> Result<Config, MembershipError> {
-    let rows = rows(on, deadline).await?;
-    let nodes = judge(config, kinds, &rows)?;
     Ok(Config {
-        nodes,
+        nodes: judge(config, kinds, rows)?,
         ..config.clone()
     })
 }

@@ -56,7 +56,8 @@ enum Command {
     /// ends it and leaves nothing paused; SIGHUP reads the configuration again, and opens the log
     /// file again.
     ///
-    /// Exit status: 0 after SIGTERM, 3 when another daemon holds the PID file, else 1.
+    /// Exit status: 0 after SIGTERM, 3 when another daemon holds the PID file or it cannot be made,
+    /// else 1.
     ///
     /// Example: repoint -f /etc/repoint/repoint.toml daemon --pid-file /run/repoint/repoint.pid
     Daemon(daemon::Arguments),

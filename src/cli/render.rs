@@ -12,7 +12,7 @@ use super::say::Voice;
 use super::{load, print};
 use crate::agent;
 use crate::agent::links::Links;
-use crate::agent::membership::{self, Kinds};
+use crate::agent::membership;
 use crate::agent::planning::Planner;
 use crate::agent::sockets::SocketDirectory;
 use crate::config::{Config, Host, Node, Peers, PgBouncer};
@@ -107,7 +107,7 @@ async fn with_peers(
         return Ok((config, planners));
     }
     let deadline = Instant::now() + membership::LIMIT;
-    let config = membership::complete(&config, Kinds::Any, deadline).await?;
+    let config = membership::complete(&config, deadline).await?;
     let planners = agent::daemon::planners(&config)?;
     Ok((config, planners))
 }

@@ -186,17 +186,54 @@ fn it_tells_systemd_that_it_is_ready_and_that_it_stops() {
     assert!(left.next().is_none(), "sockets are left");
 }
 
-#[test]
-fn while_the_nodes_are_not_known_it_is_ready_says_that_it_waits_and_ends_at_once() {
-    let place = Place::new();
+/// The configuration of a host that looks the other node up in `repmgr.nodes`.
+fn configure_registered(place: &Place, port: u16, lines: &str) {
     let run = place.path("run").display().to_string();
     place.write(
         "repoint.toml",
         &format!(
             "node_id = 1\nnode_name = \"node1\"\nmonitor_interval = \"50ms\"\n\
-             conninfo = \"host=127.0.0.1 port=1 dbname=a user=b\"\nruntime_directory = {run:?}\n"
+             conninfo = \"host=127.0.0.1 port={port} dbname=a user=b connect_timeout=9\"\n\
+             runtime_directory = {run:?}\n{lines}\n"
         ),
     );
+}
+
+#[test]
+fn that_it_waits_is_said_again_as_often_as_its_status() {
+    let place = Place::new();
+    configure_registered(&place, 1, "log_status_interval = \"100ms\"");
+    let daemon = Running::start(&place, &[]);
+    let said = || {
+        daemon
+            .said()
+            .matches("the other node is not known yet")
+            .count()
+    };
+    wait_until("said again", || said() > 2, || daemon.said());
+    assert_eq!(daemon.terminate().0, Some(0));
+}
+
+#[test]
+fn sigterm_ends_it_at_once_while_a_node_that_says_nothing_is_asked() {
+    let place = Place::new();
+    // A stand-in for a server that hangs.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("an address").port();
+    configure_registered(&place, port, "");
+    let daemon = Running::start(&place, &[]);
+    let _open = server.accept().expect("it connects");
+    let begun = Instant::now();
+    let (code, log) = daemon.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    // Without the signal, the question would have its five seconds.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{log}");
+}
+
+#[test]
+fn while_the_nodes_are_not_known_it_is_ready_says_that_it_waits_and_ends_at_once() {
+    let place = Place::new();
+    configure_registered(&place, 1, "");
     let path = place.path("notify");
     let socket = UnixDatagram::bind(&path).expect("a socket");
     socket.set_read_timeout(Some(DEADLINE)).expect("a time-out");

@@ -146,6 +146,7 @@ fn a_daemon_waits_for_the_other_node_to_be_registered() {
     let (node1, node2) = (cluster.node1(), cluster.node2());
     node1.client().batch_execute(TABLES).expect("SQL");
     add_row(node1, node1);
+    node1.rows("UPDATE repmgr.nodes SET conninfo = conninfo || ' application_name=old'");
     let file = write_config(&cluster, 1, "");
     let daemon = cluster.daemon_with_file(1, &file, |_| ());
     daemon.wait_for_log(
@@ -155,6 +156,8 @@ fn a_daemon_waits_for_the_other_node_to_be_registered() {
     );
     add_row(node1, node2);
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    let told = "the row of node \"node1\" (ID: 1) in repmgr.nodes has another conninfo than";
+    assert!(daemon.log().contains(told), "{}", daemon.log());
 }
 
 #[test]

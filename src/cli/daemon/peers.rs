@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use super::Loaded;
 use crate::agent::NOTICE;
 use crate::agent::daemon::planners;
-use crate::agent::membership::{self, Kinds, MembershipError};
+use crate::agent::membership::{self, MembershipError};
 use crate::config::{Config, Node, NodeId, Peers};
 
 /// What a search for the nodes gave.
@@ -79,7 +79,7 @@ impl Peering {
         if config.peers == Peers::Listed {
             return Found::All(Box::new((config, planners)));
         }
-        let read = membership::complete(&config, Kinds::ActiveActive, deadline).await;
+        let read = membership::complete_active_active(&config, deadline).await;
         let trouble = match prepared(read) {
             Ok(loaded) => {
                 self.said = None;
@@ -104,7 +104,7 @@ impl Peering {
         config: &Config,
         deadline: Instant,
     ) -> Option<Box<Loaded>> {
-        let read = membership::complete_again(config, Kinds::ActiveActive, deadline).await;
+        let read = membership::complete_active_active_again(config, deadline).await;
         if let Err(error @ MembershipError::Unread { .. }) = &read {
             // That a node is down is the agent's to say.
             tracing::debug!("{error}");
