@@ -5,12 +5,16 @@ mod fixture;
 mod served;
 
 mod rubbish;
+mod registered;
 mod scene;
+mod standin;
 
 mod already_there;
 mod blackhole;
 mod both_down;
 mod conninfo_parse;
+mod cluster_event;
+mod cluster_show;
 mod console_socket;
 mod crash;
 mod cut_off;
@@ -23,6 +27,7 @@ mod hostile_data;
 mod killed_daemon;
 mod log_format;
 mod login_retry;
+mod node_check;
 mod notify;
 mod notify_failures;
 mod notify_race;

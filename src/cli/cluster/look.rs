@@ -93,3 +93,32 @@ fn judge(error: PostgresError) -> Seen {
         | PostgresError::Unusable(_) => Seen::Unreachable { reason },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_own_limit_but_not_any() {
+        for (conninfo, seconds) in [
+            ("host=a", 2),
+            ("host=a connect_timeout=5", 5),
+            ("host=a connect_timeout=100000", 10),
+            ("host=a connect_timeout=soon", 2),
+        ] {
+            let conninfo = Conninfo::parse(conninfo).unwrap();
+            assert_eq!(limit(&conninfo), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn who_says_no_lives_unless_it_says_that_it_is_not_up() {
+        for (sqlstate, lives) in [("28P01", true), ("53300", true), ("57P03", false)] {
+            let (sqlstate, message) = (sqlstate.to_owned(), "FATAL".to_owned());
+            let seen = judge(PostgresError::Answered { sqlstate, message });
+            assert_eq!(matches!(seen, Seen::Rejected { .. }), lives, "{seen:?}");
+        }
+        let seen = judge(PostgresError::Unusable("x".to_owned()));
+        assert!(matches!(seen, Seen::Unreachable { .. }), "{seen:?}");
+    }
+}
