@@ -6,7 +6,9 @@ use clap::Subcommand;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::print;
 use super::table::printable;
+use crate::config::NodeId;
 
 mod check;
 mod look;
@@ -37,4 +39,16 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, F
 fn quoted(cells: &[&str]) -> String {
     let quote = |cell: &&str| format!("\"{}\"", printable(cell).replace('"', "\"\""));
     cells.iter().map(quote).collect::<Vec<_>>().join(",")
+}
+
+/// The heading of an overview: the name, and for programs the id too, if it is known.
+fn print_name((name, id): &(String, Option<NodeId>), csv: bool) {
+    if !csv {
+        print::line(&format!("Node \"{}\":", printable(name)));
+        return;
+    }
+    print::line(&quoted(&["Node name", name]));
+    if let Some(id) = id {
+        print::line(&quoted(&["Node ID", &id.to_string()]));
+    }
 }

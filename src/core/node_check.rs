@@ -289,10 +289,10 @@ fn lag(facts: &Facts, limits: LagLimits) -> Known<Judged> {
 fn archive(facts: &Facts) -> Known<Judged> {
     let (warning, critical) = ARCHIVE_READY;
     let Archiver { on, failed, ready } = facts.archiver.clone()?;
-    if !on {
-        return Ok((Verdict::Ok, "WAL archiving is off".to_owned(), None));
-    }
     let performance = ready.map(|ready| format!("files={ready};{warning};{critical}"));
+    if !on {
+        return Ok((Verdict::Ok, "WAL archiving is off".to_owned(), performance));
+    }
     if let Some(file) = failed {
         let text = format!("the last attempt to archive a file failed: {file}");
         return Ok((Verdict::Critical, text, performance));

@@ -187,6 +187,7 @@ fn rows_that_lie_stay_rows_and_harm_no_other() {
         Standin::closing(),
         Standin::saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         Standin::postgres_with_an_answer(b"\xff\xfe"),
+        Standin::postgres_without_an_answer(),
     ];
     let unreachable = "? unreachable";
     let name = "x".repeat(10_000);
@@ -203,7 +204,7 @@ fn rows_that_lie_stay_rows_and_harm_no_other() {
         ("no id", node1.clone(), unreachable),
         ("stranger", stranger, "? rejected"),
     ];
-    let names = ["silent", "closing", "http", "bytes"];
+    let names = ["silent", "closing", "http", "bytes", "mute"];
     let conninfos = standins.iter().map(Standin::conninfo);
     rows.extend(
         names
@@ -253,6 +254,7 @@ fn rows_that_lie_stay_rows_and_harm_no_other() {
         ("silent", "no answer within 2s"),
         ("closing", "refused: "),
         ("bytes", "an answer is no text"),
+        ("mute", "no answer within 2s"),
     ] {
         let beginning = format!("  - unable to connect to node \"{name}\" (ID: ");
         let line = lines.iter().find(|line| line.starts_with(&beginning));
@@ -314,6 +316,11 @@ fn a_first_server_that_answers_rubbish_is_a_clear_error() {
         ),
         (
             Standin::postgres_with_an_answer(b"\xff"),
+            1,
+            "unable to read repmgr.nodes",
+        ),
+        (
+            Standin::postgres_without_an_answer(),
             1,
             "unable to read repmgr.nodes",
         ),

@@ -3,6 +3,7 @@
 use crate::fixture::{Cluster, wait_until};
 use crate::registered::{self, Ran, on_both, run_at, run_on};
 use crate::scene::DEADLINE;
+use crate::standin::Standin;
 
 /// A number that differs from run to run becomes `N`.
 fn without_numbers(text: &str, before: &str) -> String {
@@ -38,7 +39,7 @@ fn a_node_of_a_pair_that_replicates_is_ok() {
     assert_eq!(without_numbers(&ran.stdout, lag), expected, "{ran:?}");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let csv = run_at(&cluster, 1, "node check --csv");
-    assert_eq!(csv.stdout.lines().count(), 5, "{csv:?}");
+    assert_eq!(csv.stdout.lines().count(), 7, "{csv:?}");
     let line = "\"Server role\",\"OK\",\"node is an active BDR node\"";
     assert!(csv.stdout.lines().any(|found| found == line), "{csv:?}");
 
@@ -117,6 +118,11 @@ fn without_a_connection_in_time_a_check_ends_all_the_same() {
     let end = ": no answer within 2s\n";
     assert!(ran.stdout.ends_with(end), "{ran:?}");
     assert_eq!(ran.code, 2);
+
+    let mute = Standin::postgres_without_an_answer().conninfo();
+    let arguments = ["node", "check", "--db-connection", "--nagios", "-d", &mute];
+    let line = "REPMGR_DB_CONNECTION CRITICAL: connected, but no answer within 7s\n";
+    registered::run(&cluster, &arguments).is(2, line, "");
 }
 
 #[test]
@@ -139,11 +145,11 @@ fn the_status_of_a_node_is_for_people_and_for_programs() {
     let conninfo = cluster.node1().conninfo();
     let size = "SELECT pg_size_pretty(pg_database_size('bdrtest'))";
     let size = cluster.node1().query_one_text(size);
-    let version = cluster.node1().query_one_text("SHOW server_version");
+    let version = "SELECT split_part(current_setting('server_version'), ' ', 1)";
+    let version = cluster.node1().query_one_text(version);
     let ran = run_at(&cluster, 1, "node status");
     let expected = format!(
         "Node \"node1\":
-\tNode ID: 1
 \tPostgreSQL version: {version}
 \tDatabase size: {size}
 \tConninfo: {conninfo}

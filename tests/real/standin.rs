@@ -37,6 +37,15 @@ impl Standin {
         })
     }
 
+    /// Lets everybody in as PostgreSQL does, and answers no query.
+    pub(crate) fn postgres_without_an_answer() -> Self {
+        let mut kept = Vec::new();
+        Self::start(move |mut stream| {
+            let _hung_up = let_in(&mut stream);
+            kept.push(stream);
+        })
+    }
+
     pub(crate) fn conninfo(&self) -> String {
         format!(
             "host=127.0.0.1 port={} user=u dbname=d sslmode=disable connect_timeout=2",
@@ -56,11 +65,15 @@ impl Standin {
     }
 }
 
-fn talk(mut stream: TcpStream, value: &[u8]) -> std::io::Result<()> {
+fn let_in(stream: &mut TcpStream) -> std::io::Result<()> {
     let _startup = stream.read(&mut [0; 1024])?;
     stream.write_all(&message(b'R', &[0; 4]))?;
     stream.write_all(&message(b'S', b"server_version\x0015.0\x00"))?;
-    stream.write_all(&message(b'Z', b"I"))?;
+    stream.write_all(&message(b'Z', b"I"))
+}
+
+fn talk(mut stream: TcpStream, value: &[u8]) -> std::io::Result<()> {
+    let_in(&mut stream)?;
     loop {
         if stream.read(&mut [0; 4096])? == 0 {
             return Ok(());
@@ -69,7 +82,7 @@ fn talk(mut stream: TcpStream, value: &[u8]) -> std::io::Result<()> {
         description.extend([0; 6]); // no table, no column
         description.extend([0, 0, 0, 25, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]); // text
         let mut row = vec![0, 1];
-        row.extend(u32::try_from(value.len()).expect("short").to_be_bytes());
+        row.extend((value.len() as u32).to_be_bytes());
         row.extend(value);
         stream.write_all(&message(b'T', &description))?;
         stream.write_all(&message(b'D', &row))?;

@@ -118,7 +118,7 @@ fn text(nodes: &[Shown<'_>], compact: bool, with_timeline: bool) -> String {
             record.node_name.clone(),
             record.kind.clone(),
             format!("{} {}", node.view.mark, node.view.status),
-            node.upstream.unwrap_or_default().to_owned(),
+            node.upstream_cell(),
             record.location.clone(),
             record.priority.to_string(),
         ];
@@ -136,6 +136,15 @@ impl Shown<'_> {
         match self.seen {
             Seen::Running { timeline, .. } => timeline,
             Seen::Rejected { .. } | Seen::Unreachable { .. } => None,
+        }
+    }
+
+    /// Whether a standby that was not reached follows its upstream is not known.
+    fn upstream_cell(&self) -> String {
+        match self.upstream {
+            Some(upstream) if self.seen.reason().is_some() => format!("? {upstream}"),
+            Some(upstream) => upstream.to_owned(),
+            None => String::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::say::Voice;
 use crate::cli::table::printable;
+use crate::config::NodeId;
 use crate::core::node_check::{Check, Facts, Known, LagLimits, Verdict, What, check};
 
 const EXAMPLE: &str = "\
@@ -81,14 +82,14 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
         Ok(session) => look::at(&session, &target).await,
         Err(failure) => Err(failure.detail.unwrap_or(failure.message)),
     };
-    let (name, facts): (String, Known<Facts>) = match looked {
-        Ok(look) => (look.name, Ok(look.facts)),
+    let (node, facts): (_, Known<Facts>) = match looked {
+        Ok(look) => ((look.name, look.record.map(|r| r.node_id)), Ok(look.facts)),
         Err(reason) => (look::name(&target), Err(reason)),
     };
     let judge = |what| check(what, &facts, arguments.limits());
     match arguments.one() {
         Some(what) => Ok(print_one(&judge(what), arguments.nagios)),
-        None => Ok(print_all(&name, &What::ALL.map(judge), arguments.csv)),
+        None => Ok(print_all(&node, &What::ALL.map(judge), arguments.csv)),
     }
 }
 
@@ -112,10 +113,8 @@ fn print_one(check: &Check, nagios: bool) -> Exit {
     }
 }
 
-fn print_all(name: &str, checks: &[Check], csv: bool) -> Exit {
-    if !csv {
-        print::line(&format!("Node \"{}\":", printable(name)));
-    }
+fn print_all(node: &(String, Option<NodeId>), checks: &[Check], csv: bool) -> Exit {
+    super::print_name(node, csv);
     for check in checks {
         let (label, word) = (check.what.label(), check.verdict.word());
         let line = match csv {

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use crate::cli::connection::Target;
 use crate::cluster_db::node_records::{self, NodeRecord};
 use crate::cluster_db::{node_state, replication};
-use crate::config::Replication;
+use crate::config::{NodeId, Replication};
+use crate::conninfo::Conninfo;
 use crate::core::node_check::{Archiver, Facts, Known, Record, Slot};
 use crate::edge::postgres::{PostgresError, Session};
 
@@ -32,11 +33,11 @@ pub(super) async fn at(session: &Session, target: &Target) -> Known<Look> {
     }
 }
 
-/// What the node is called without asking it.
-pub(super) fn name(target: &Target) -> String {
+/// What the node is called without asking it: by its configuration, or by what was connected to.
+pub(super) fn name(target: &Target) -> (String, Option<NodeId>) {
     match &target.config {
-        Some(config) => config.local().node_name.clone(),
-        None => target.conninfo.redacted(),
+        Some(config) => (config.local().node_name.clone(), Some(config.node_id)),
+        None => (target.conninfo.redacted(), None),
     }
 }
 
@@ -74,7 +75,7 @@ async fn ask(session: &Session, target: &Target) -> Look {
     };
     let name = record.as_ref().map(|record| record.node_name.clone());
     Look {
-        name: name.unwrap_or_else(|| self::name(target)),
+        name: name.unwrap_or_else(|| self::name(target).0),
         record,
         facts,
     }
@@ -111,7 +112,8 @@ async fn membership(session: &Session, configured: Option<Replication>) -> Known
     })
 }
 
-/// The row of this node: by the configured id, or else by what the replication calls it.
+/// The row of this node: by the configured id, or else by what the replication calls it, or else by
+/// where we have connected to.
 fn own(
     target: &Target,
     records: &[NodeRecord],
@@ -121,10 +123,17 @@ fn own(
         let own = records.iter().find(|r| r.node_id == config.node_id);
         return Ok(own.cloned());
     }
-    let Some(own_name) = own_name.map_err(Clone::clone)? else {
-        return Err("which node this is cannot be told; name its configuration with -f".to_owned());
+    if let Some(own_name) = own_name.map_err(Clone::clone)? {
+        return Ok(records.iter().find(|r| r.node_name == own_name).cloned());
+    }
+    let addresses = target.conninfo.addresses();
+    let is_here = |record: &&NodeRecord| {
+        let conninfo = Conninfo::parse(&record.conninfo);
+        conninfo.and_then(|conninfo| conninfo.addresses()) == addresses
     };
-    Ok(records.iter().find(|r| r.node_name == own_name).cloned())
+    let here = records.iter().find(is_here).cloned();
+    let unknown = "which node this is cannot be told; name its configuration with -f";
+    here.map(Some).ok_or_else(|| unknown.to_owned())
 }
 
 async fn slots(session: &Session) -> Known<Vec<Slot>> {

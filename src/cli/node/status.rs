@@ -40,11 +40,8 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
     let figures = node_state::figures(&session).await;
     let figures = figures.map_err(|error| failed(error.to_string()))?;
     let lines = lines(&look, &session.server_version, &figures);
-    if arguments.csv {
-        print::line(&quoted(&["Node name", &look.name]));
-    } else {
-        print::line(&format!("Node \"{}\":", printable(&look.name)));
-    }
+    let id = look.record.as_ref().map(|record| record.node_id);
+    super::print_name(&(look.name.clone(), id), arguments.csv);
     for (label, value) in &lines {
         print::line(&match arguments.csv {
             true => quoted(&[label, value]),
@@ -69,9 +66,8 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
 
 fn lines(look: &look::Look, version: &str, figures: &Figures) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
-    if let Some(record) = &look.record {
-        lines.push(("Node ID", record.node_id.to_string()));
-    }
+    // Behind a blank, packagers name themselves.
+    let version = version.split(' ').next().unwrap_or_default();
     lines.push(("PostgreSQL version", version.to_owned()));
     lines.push(("Database size", figures.database_size.clone()));
     if let Some(record) = &look.record {

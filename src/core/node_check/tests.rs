@@ -175,6 +175,12 @@ fn archiving_is_judged_by_its_last_attempt_and_by_what_waits() {
     };
     is(false, Some("0001"), None, "OK WAL archiving is off");
     is(
+        false,
+        None,
+        Some(0),
+        "OK WAL archiving is off | files=0;16;128",
+    );
+    is(
         true,
         Some("0001"),
         None,
