@@ -42,7 +42,7 @@ pub(super) enum Command {
     /// each node, in small transactions, and noted there as an event `cluster_cleanup`.
     ///
     /// Exit status: 0; 25 if a node could not be reached or cleaned up, so that it is to be done
-    /// again.
+    /// again; 1 if there are no records; 6 without a connection.
     Cleanup(cleanup::Arguments),
 }
 

@@ -18,9 +18,8 @@ mod status;
 pub(super) enum Command {
     /// Check the node: connection, role, replication lag, WAL archiving, replication slots.
     ///
-    /// Without an option that names a check: all of them; exit status 0, or 25 if one is not OK.
-    ///
-    /// With one: exit status 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, as plugins of Nagios have it.
+    /// Exit status of all checks together: 0, or 25 if one is not OK. Of the one that an option
+    /// names: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, as plugins of Nagios have it.
     Check(check::Arguments),
     /// Show what the node says of itself.
     ///

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::literal;
+use super::node_records::{AsText, rows_of_text};
 use crate::config::NodeId;
 use crate::edge::postgres::{PostgresError, Row, Session};
 
@@ -56,7 +57,8 @@ pub struct Filter {
 /// # Errors
 /// [`PostgresError`].
 pub async fn newest(session: &Session, filter: &Filter) -> Result<Vec<Event>, PostgresError> {
-    let rows = session.simple(&newest_sql(filter), READ_LIMIT).await?;
+    let query = |text: AsText| newest_sql(filter, text);
+    let rows = rows_of_text(session, query, READ_LIMIT).await?;
     Ok(rows.iter().map(event).collect())
 }
 
@@ -125,7 +127,8 @@ fn count(rows: &[Row]) -> Result<u64, PostgresError> {
     count.ok_or_else(|| PostgresError::Unusable("the server told no count".to_owned()))
 }
 
-fn newest_sql(filter: &Filter) -> String {
+fn newest_sql(filter: &Filter, text: AsText) -> String {
+    let [name, event, details] = ["n.node_name", "e.event", "e.details"].map(text);
     let mut conditions = Vec::new();
     if let Some(event) = &filter.event {
         conditions.push(format!("e.event = {}", literal(event)));
@@ -142,7 +145,8 @@ fn newest_sql(filter: &Filter) -> String {
     let limit = limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
     // `to_char` has no word for `infinity`.
     format!(
-        "SELECT e.node_id, n.node_name, e.event, e.successful, e.details, \
+        "SELECT e.node_id, {name} AS node_name, {event} AS event, e.successful, \
+         {details} AS details, \
          coalesce(pg_catalog.to_char(e.event_timestamp, 'YYYY-MM-DD HH24:MI:SS'), \
          e.event_timestamp::text) AS timestamp, \
          coalesce(pg_catalog.to_char(e.event_timestamp AT TIME ZONE 'UTC', \
@@ -175,8 +179,9 @@ mod tests {
 
     #[test]
     fn a_filter_is_a_condition_and_its_values_stay_values() {
-        assert!(!newest_sql(&Filter::default()).contains("WHERE"));
-        assert!(!newest_sql(&Filter::default()).contains("LIMIT"));
+        let newest_sql = |filter: &Filter| newest_sql(filter, str::to_owned);
+        let all = newest_sql(&Filter::default());
+        assert!(!all.contains("WHERE") && !all.contains("LIMIT"), "{all}");
         let filter = Filter {
             event: Some("x' OR true --".to_owned()),
             nodes: Some(vec![NodeId(1), NodeId(7)]),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::literal;
 use crate::config::NodeId;
 use crate::edge::postgres::{PostgresError, Row, Session};
 
@@ -60,9 +61,15 @@ pub async fn all(session: &Session) -> Result<Vec<NodeRecord>, PostgresError> {
 /// # Errors
 /// As [`all`].
 pub async fn usable(session: &Session) -> Result<(Vec<NodeRecord>, Vec<String>), PostgresError> {
-    let query = "SELECT node_id, upstream_node_id, active, node_name, type, location, priority, \
-                 conninfo FROM repmgr.nodes ORDER BY node_id";
-    let rows = session.simple(query, LIMIT).await?;
+    let query = |text: AsText| {
+        let [name, location, conninfo] = ["node_name", "location", "conninfo"].map(text);
+        format!(
+            "SELECT node_id, upstream_node_id, active, {name} AS node_name, type, \
+             {location} AS location, priority, {conninfo} AS conninfo \
+             FROM repmgr.nodes ORDER BY node_id"
+        )
+    };
+    let rows = rows_of_text(session, query, LIMIT).await?;
     let (mut records, mut unusable) = (Vec::new(), Vec::new());
     for row in &rows {
         match record(row) {
@@ -71,6 +78,32 @@ pub async fn usable(session: &Session) -> Result<(Vec<NodeRecord>, Vec<String>),
         }
     }
     Ok((records, unusable))
+}
+
+/// How a query names a column of text.
+pub(super) type AsText = fn(&str) -> String;
+
+/// A database without an encoding (`SQL_ASCII`) may hold bytes that are no text, and then refuses
+/// to send any row (SQLSTATE 22021): it is asked again to spell such bytes out, as `\344`.
+pub(super) async fn rows_of_text(
+    session: &Session,
+    query: impl Fn(AsText) -> String,
+    limit: Duration,
+) -> Result<Vec<Row>, PostgresError> {
+    let plain: AsText = str::to_owned;
+    // Other backslashes are doubled by `encode`, and undoubled again.
+    let spelled_out: AsText = |column| {
+        let bytes = format!("pg_catalog.convert_to({column}, 'SQL_ASCII')");
+        let bytes = format!("pg_catalog.encode({bytes}, 'escape')");
+        let (doubled, single) = (literal(r"\\"), literal(r"\"));
+        format!("pg_catalog.replace({bytes}, {doubled}, {single})")
+    };
+    match session.simple(&query(plain), limit).await {
+        Err(PostgresError::Answered { sqlstate, .. }) if sqlstate == "22021" => {
+            session.simple(&query(spelled_out), limit).await
+        }
+        answer => answer,
+    }
 }
 
 fn record(row: &Row) -> Result<NodeRecord, String> {

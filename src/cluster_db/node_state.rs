@@ -119,8 +119,8 @@ pub async fn archiver(session: &Session) -> Result<Archiver, PostgresError> {
     let row = rows.into_iter().next().unwrap_or_default();
     let on = row.get("mode").is_some_and(|mode| mode != "off");
     let files = match session.version_num() {
-        0..100_000 => "pg_catalog.pg_ls_dir('pg_xlog/archive_status') name",
-        100_000..120_000 => "pg_catalog.pg_ls_dir('pg_wal/archive_status') name",
+        0..100_000 => "pg_catalog.pg_ls_dir('pg_xlog/archive_status') AS name",
+        100_000..120_000 => "pg_catalog.pg_ls_dir('pg_wal/archive_status') AS name",
         120_000.. => "pg_catalog.pg_ls_archive_statusdir()",
     };
     let query =

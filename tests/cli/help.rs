@@ -85,6 +85,30 @@ fn help_of_the_other_commands_says_what_they_touch() {
 }
 
 #[test]
+fn help_of_commands_on_nodes_shows_an_example_of_each_way_to_connect() {
+    for command in [
+        ["cluster", "show"],
+        ["cluster", "event"],
+        ["cluster", "cleanup"],
+        ["node", "check"],
+        ["node", "status"],
+    ] {
+        let words = command.join(" ");
+        let ran = Place::new().run(&[command[0], command[1], "--help"]);
+        let config = format!("\n  repoint -f /etc/repoint/repoint.toml {words}");
+        let options = format!("\n  repoint {words} -h 10.0.0.11 -U repmgr -d bdrtest");
+        for example in [config, options] {
+            assert!(ran.stdout.contains(&example), "{example}: {}", ran.stdout);
+        }
+        assert!(
+            ran.stdout.contains("Exit status"),
+            "{words}: {}",
+            ran.stdout
+        );
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_1_as_repmgrs_and_a_missing_argument_is_named() {
     let place = Place::new();
     let ran = place.run(&["notify"]);

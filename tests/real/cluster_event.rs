@@ -1,7 +1,7 @@
 //! `cluster event` and `cluster cleanup`: exact output, what is found, and what is removed where.
 
 use crate::fixture::{Cluster, Node};
-use crate::registered::{self, on_both, run, run_at, run_on};
+use crate::registered::{self, TABLES, on_both, run, run_at, run_on};
 
 /// Of the same moment, of a node that is gone, failed, and without details.
 const EVENTS: &str = "
@@ -124,6 +124,31 @@ fn rows_that_lie_stay_rows() {
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
     let ran = run_at(&cluster, 1, "cluster event --json");
     assert!(!ran.stdout.contains(hidden), "{ran:?}");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_spelled_out() {
+    let cluster = registered::start();
+    cluster.node1().rows(
+        "CREATE DATABASE bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' \
+         TEMPLATE template0",
+    );
+    let conninfo = cluster.node1().conninfo().replace("bdrtest", "bytes");
+    let mut client = postgres::Client::connect(&conninfo, postgres::NoTls).expect("it runs");
+    client.batch_execute(TABLES).expect("SQL");
+    let insert = format!(
+        r"INSERT INTO repmgr.nodes (node_id, node_name, type, conninfo, repluser, config_file)
+              VALUES (1, E'n\344\\', 'bdr', '{conninfo}', '', '');
+          INSERT INTO repmgr.events VALUES (1, 'e', true, '2026-11-23 00:00:00', E'\377')"
+    );
+    client.batch_execute(&insert).expect("SQL");
+    let json = run(&cluster, &["cluster", "event", "--json", "-d", &conninfo]);
+    assert_eq!((json.code, json.stderr.as_str()), (0, ""));
+    for line in [r#""node_name": "n\\344\\","#, r#""details": "\\377""#] {
+        assert!(json.stdout.contains(line), "{line}: {json:?}");
+    }
+    let csv = run(&cluster, &["cluster", "show", "--csv", "-d", &conninfo]);
+    csv.is(0, "1,0,0\n", "");
 }
 
 /// Ages in days, one event each.

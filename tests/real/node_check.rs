@@ -1,7 +1,7 @@
 //! `node check` and `node status`: a pair that replicates, and what is found when it does not.
 
 use crate::fixture::{Cluster, wait_until};
-use crate::registered::{self, Ran, on_both, run_at, run_on};
+use crate::registered::{self, Ran, TABLES, on_both, run_at, run_on};
 use crate::scene::DEADLINE;
 use crate::standin::Standin;
 
@@ -130,13 +130,19 @@ fn a_database_outside_of_the_replication_is_no_bdr_node() {
     let cluster = registered::start();
     cluster.node1().rows("CREATE DATABASE elsewhere");
     let conninfo = cluster.node1().conninfo().replace("bdrtest", "elsewhere");
+    let mut client = postgres::Client::connect(&conninfo, postgres::NoTls).expect("it runs");
+    client.batch_execute(TABLES).expect("SQL");
+    let insert = format!(
+        "INSERT INTO repmgr.nodes (node_id, node_name, type, conninfo, repluser, config_file) \
+         VALUES (1, 'node1', 'bdr', '{conninfo}', '', '')"
+    );
+    client.batch_execute(&insert).expect("SQL");
     let arguments = ["node", "check", "--role", "--nagios", "-d", &conninfo];
     let ran = registered::run(&cluster, &arguments);
-    assert_eq!(ran.code, 3, "{ran:?}");
-    assert!(
-        ran.stdout.starts_with("REPMGR_SERVER_ROLE UNKNOWN: "),
-        "{ran:?}"
-    );
+    let beginning = "REPMGR_SERVER_ROLE CRITICAL: node is not an active BDR node: \
+                     the database has no extension ";
+    assert!(ran.stdout.starts_with(beginning), "{ran:?}");
+    assert_eq!(ran.code, 2, "{ran:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use crate::fixture::{Cluster, Settings};
 
 /// The tables as the extension makes them.
-const TABLES: &str = "
+pub(crate) const TABLES: &str = "
     CREATE SCHEMA repmgr;
     CREATE TABLE repmgr.nodes (node_id int PRIMARY KEY,
         upstream_node_id int REFERENCES repmgr.nodes (node_id) DEFERRABLE,

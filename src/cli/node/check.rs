@@ -15,7 +15,8 @@ use crate::core::node_check::{Check, Facts, Known, LagLimits, Verdict, What, che
 const EXAMPLE: &str = "\
 Examples:
   repoint -f /etc/repoint/repoint.toml node check
-  repoint -f /etc/repoint/repoint.toml node check --role --nagios";
+  repoint -f /etc/repoint/repoint.toml node check --role --nagios
+  repoint node check -h 10.0.0.11 -U repmgr -d bdrtest --slots";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
