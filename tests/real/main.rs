@@ -2,19 +2,20 @@
 
 #[path = "../fixture/mod.rs"]
 mod fixture;
-mod served;
 
-mod rubbish;
+// What several files share.
 mod registered;
 mod scene;
+mod served;
 mod standin;
+mod watching;
 
 mod already_there;
 mod blackhole;
 mod both_down;
-mod conninfo_parse;
 mod cluster_event;
 mod cluster_show;
+mod conninfo_parse;
 mod console_socket;
 mod crash;
 mod cut_off;
@@ -43,10 +44,10 @@ mod refused_template;
 mod register;
 mod render;
 mod restored_file;
+mod rubbish;
 mod several_processes;
 mod short_outage;
 mod stop_and_reload;
 mod tables;
 mod unreachable_pooler;
-mod watching;
 mod whole_ini;
