@@ -36,7 +36,12 @@ pub struct OwnRecord {
 /// [`PostgresError`].
 pub async fn begin(session: &Session) -> Result<(), PostgresError> {
     let limit_ms = CHANGE_LIMIT.as_millis() - 1000;
-    let settings = format!("SET synchronous_commit TO 'local'; SET statement_timeout = {limit_ms}");
+    // A user called repmgr has the schema repmgr in his path; BDR wants every name with its schema,
+    // those that it makes of a regclass included.
+    let settings = format!(
+        "SET synchronous_commit TO 'local'; SET search_path = ''; \
+         SET statement_timeout = {limit_ms}"
+    );
     session.simple(&settings, LIMIT).await.map(drop)
 }
 

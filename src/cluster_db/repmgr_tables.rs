@@ -24,10 +24,10 @@ pub async fn prepare(
     session: &Session,
     nodes: &BTreeMap<NodeId, Node>,
 ) -> Result<(bool, Vec<NodeId>), PostgresError> {
-    // As repmgr does for its own sessions: a synchronous standby that is away must not stop us.
-    session
-        .simple("SET synchronous_commit TO 'local'", LIMIT)
-        .await?;
+    // As repmgr does for its own sessions: a synchronous standby that is away must not stop us. The
+    // server's own limit is below ours: a wait for BDR's lock on every node ends there, too.
+    let settings = "SET synchronous_commit TO 'local'; SET statement_timeout = 4000";
+    session.simple(settings, LIMIT).await?;
     let adapter = schema::adapter(session).await?;
     schema::lock(session, LIMIT).await?;
     let made = schema::ensure(session, adapter, LIMIT).await? != Tables::There;

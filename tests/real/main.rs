@@ -10,6 +10,7 @@ mod served;
 mod standin;
 mod watching;
 
+mod adapters;
 mod already_there;
 mod blackhole;
 mod both_down;

@@ -15,6 +15,7 @@ use crate::conninfo::Conninfo;
 use crate::edge::postgres::{PostgresError, Session};
 
 mod announce;
+mod checks;
 mod peer;
 mod register;
 mod unregister;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::query_failed;
 use crate::cli::failure::Failure;
+use crate::cli::say::Voice;
 use crate::cluster_db::node_records::{self, NodeRecord};
 use crate::cluster_db::registration;
 use crate::cluster_db::replication::{Adapter, Change, Member, ask};
 use crate::cluster_db::schema::{self, Tables};
 use crate::config::{Config, NodeId};
 use crate::conninfo::Conninfo;
-use crate::edge::postgres::{Session, attempt_limit, connect};
+use crate::edge::postgres::{PostgresError, Session, attempt_limit, connect};
 
 /// How long a row may take to get to the peer before it is written there: replication that has just
 /// been told of a new set begins again, and may have left the row out.
@@ -39,9 +40,7 @@ impl Peer {
             (None, None) => Err("the replication has no dsn for it".to_owned()),
         };
         let session = match conninfo {
-            Ok(conninfo) => connect(&conninfo, attempt_limit(&conninfo))
-                .await
-                .map_err(|error| error.to_string()),
+            Ok(conninfo) => open(&conninfo).await,
             Err(why) => Err(why),
         };
         Some(Self {
@@ -66,6 +65,14 @@ impl Peer {
     }
 }
 
+async fn open(conninfo: &Conninfo) -> Result<Session, String> {
+    let session = connect(conninfo, attempt_limit(conninfo)).await;
+    let session = session.map_err(|error| error.to_string())?;
+    let begun = registration::begin(&session).await;
+    begun.map_err(|error| error.to_string())?;
+    Ok(session)
+}
+
 /// What has to be changed so that each node takes what the other offers, with the session for it.
 /// Empty as long as one of them offers nothing.
 pub(super) async fn takes<'a>(
@@ -73,27 +80,51 @@ pub(super) async fn takes<'a>(
     local: &'a Session,
     own: &str,
     peer: &'a Peer,
+    voice: Voice,
 ) -> Result<Vec<(&'a Session, Change)>, Failure> {
     let Ok(other) = &peer.session else {
         return Ok(Vec::new());
     };
-    let asked = query_failed("ask the nodes for their replication sets");
-    for session in [local, other] {
-        let offers = ask(session, &adapter.offers()).await.map_err(&asked)?;
-        if offers.as_deref() != Some("t") {
-            return Ok(Vec::new());
+    let asked = query_failed("ask this node for its replication sets");
+    let ours = needed(adapter, local, &peer.node_name).await;
+    let ours = ours.map_err(asked)?;
+    let theirs = match needed(adapter, other, own).await {
+        Ok(theirs) => theirs,
+        Err(error) => {
+            let name = &peer.node_name;
+            voice.warning(&format!("node \"{name}\" cannot be asked for its sets"));
+            voice.detail(&error.to_string());
+            None
+        }
+    };
+    let (Some(ours), Some(theirs)) = (ours, theirs) else {
+        return Ok(Vec::new());
+    };
+    let ours = ours.into_iter().map(|change| (local, change));
+    let theirs = theirs.into_iter().map(|change| (other, change));
+    Ok(ours.chain(theirs).collect())
+}
+
+/// What a node does not take from another, yet; `None`: it offers nothing itself.
+async fn needed(
+    adapter: &dyn Adapter,
+    session: &Session,
+    from: &str,
+) -> Result<Option<Vec<Change>>, PostgresError> {
+    let changes = adapter.take(from);
+    if changes.is_empty() {
+        return Ok(Some(changes));
+    }
+    if ask(session, &adapter.offers()).await?.as_deref() != Some("t") {
+        return Ok(None);
+    }
+    let mut needed = Vec::new();
+    for change in changes {
+        if registration::is_needed(session, &change).await? {
+            needed.push(change);
         }
     }
-    let mut all = Vec::new();
-    for (session, from) in [(local, peer.node_name.as_str()), (other, own)] {
-        for change in adapter.take(from) {
-            let needed = registration::is_needed(session, &change).await;
-            if needed.map_err(&asked)? {
-                all.push((session, change));
-            }
-        }
-    }
-    Ok(all)
+    Ok(Some(needed))
 }
 
 /// Waits until the row has come to the peer; when it does not come, writes it there.
