@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::fixture::{Cluster, Node, Settings, wait_until};
+use crate::fixture::{Cluster, Node, Settings, Standin, wait_until};
 
 /// pglogical begins again after it was told of a new set.
 const REPLICATION_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -169,6 +169,24 @@ fn catalogue(node: &Node) -> Vec<crate::fixture::Row> {
 }
 
 #[test]
+fn help_has_an_example_and_the_exit_statuses() {
+    let cluster = Cluster::builder()
+        .poolers(0)
+        .standin(Standin::Pgactive)
+        .start();
+    for command in ["register", "unregister"] {
+        let output = cluster.repoint(&["bdr", command, "--help"]);
+        assert_eq!(output.status.code(), Some(0));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let example = format!("  repoint -f /etc/repoint/repoint.toml bdr {command}");
+        assert!(
+            text.contains(&example) && text.contains("Exit status: 0"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn fault_1_a_name_that_is_not_the_replications_own_is_refused_with_both_names() {
     let cluster = Cluster::builder().poolers(1).start();
     let file = cluster.write_config(1, &Settings::default(), |text| {
@@ -301,6 +319,51 @@ fn what_cannot_be_registered_is_refused_and_nothing_is_written() {
     node1.kill9();
     let down = bdr(&cluster, 1, &["register", "-F"]);
     assert_eq!(down.status.code(), Some(6), "{}", stderr(&down));
+}
+
+#[test]
+fn a_hook_that_fails_is_a_warning_and_a_hostile_row_stays_on_its_line() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let settings = Settings {
+        lines: "event_notification_command = 'exit 3'\n\
+                event_notifications = \"bdr_register,bdr_unregister\""
+            .to_owned(),
+        ..Settings::default()
+    };
+    let file = cluster.write_config(1, &settings, |_| ());
+    let file = file.display().to_string();
+    let output = cluster.repoint(&["-f", &file, "bdr", "register"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let warning = "WARNING: event_notification_command for bdr_register ended with exit status 3\n";
+    let said = stderr(&output);
+    assert!(
+        said.contains(warning) && !said.contains("cluster_created"),
+        "{said}"
+    );
+
+    let hostile = "INSERT INTO repmgr.nodes (node_id, node_name, type, conninfo, repluser, \
+                   config_file, active) VALUES (2, E'x\\nNOTICE: \\x1b[2J''; DROP TABLE \
+                   repmgr.nodes --', 'bdr', E'x''\\n', '', '', false)";
+    cluster.node1().rows(hostile);
+    let name = "x\\nNOTICE: \\u{1b}[2J'; DROP TABLE repmgr.nodes --";
+    let unknown = cluster.repoint(&["-f", &file, "bdr", "unregister", "--node-id=5"]);
+    assert_eq!(
+        stderr(&unknown),
+        format!(
+            "ERROR: no node with ID 5 is registered\n\
+             DETAIL: registered: \"node1\" (ID: 1), \"{name}\" (ID: 2)\n"
+        )
+    );
+    let output = cluster.repoint(&["-f", &file, "bdr", "unregister", "--node-id=2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(
+        stderr(&output),
+        format!(
+            "WARNING: event_notification_command for bdr_unregister ended with exit status 3\n\
+             NOTICE: bdr node \"{name}\" (ID: 2) successfully unregistered\n"
+        )
+    );
+    assert_eq!(nodes(cluster.node1()), ["1 node1 true"]);
 }
 
 #[test]

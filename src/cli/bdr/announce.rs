@@ -1,6 +1,7 @@
 //! Events of the commands: a row in repmgr.events, and the operator's hook, as repmgr's own
 //! commands have them. Neither stops a command that has done its work: a failure is a warning.
 
+use super::one_line;
 use crate::cli::say::Voice;
 use crate::cluster_db::repmgr_tables::record_event;
 use crate::config::{Hook, NodeId};
@@ -32,7 +33,7 @@ pub(super) async fn announce(
     let recorded = record_event(session, node_id, kind.as_str(), successful, details).await;
     let timestamp = recorded.unwrap_or_else(|error| {
         voice.warning(&format!("event {kind} was not recorded"));
-        voice.detail(&error.to_string());
+        voice.detail(&one_line(&error.to_string()));
         None
     });
     let Some(hook) = hook.filter(|hook| wanted(&hook.events, kind)) else {

@@ -33,10 +33,21 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {
-    match command {
+    let end = match command {
         Command::Register(arguments) => register::run(file, &arguments).await,
         Command::Unregister(arguments) => unregister::run(file, &arguments).await,
-    }
+    };
+    end.map_err(|failure| Failure {
+        message: one_line(&failure.message),
+        detail: failure.detail.as_deref().map(one_line),
+        hint: failure.hint.as_deref().map(one_line),
+        ..failure
+    })
+}
+
+/// Without line breaks: names and messages come from a database, where anybody may have put them.
+fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n")
 }
 
 /// A query that failed, with what it was for.

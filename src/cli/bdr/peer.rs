@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::query_failed;
+use super::{one_line, query_failed};
 use crate::cli::failure::Failure;
 use crate::cli::say::Voice;
 use crate::cluster_db::node_records::{self, NodeRecord};
@@ -91,9 +91,9 @@ pub(super) async fn takes<'a>(
     let theirs = match needed(adapter, other, own).await {
         Ok(theirs) => theirs,
         Err(error) => {
-            let name = &peer.node_name;
+            let name = one_line(&peer.node_name);
             voice.warning(&format!("node \"{name}\" cannot be asked for its sets"));
-            voice.detail(&error.to_string());
+            voice.detail(&one_line(&error.to_string()));
             None
         }
     };

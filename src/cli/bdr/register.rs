@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::announce::{Happening, announce};
 use super::peer::{self, Peer};
-use super::{adapter, checks, query_failed};
+use super::{adapter, checks, one_line, query_failed};
 use crate::cli::connection::{Connection, Target};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -165,7 +165,7 @@ impl Registration {
         Ok(needed)
     }
 
-    async fn takes<'a>(&'a self) -> Result<Vec<(&'a Session, Change)>, Failure> {
+    async fn takes(&self) -> Result<Vec<(&Session, Change)>, Failure> {
         match &self.peer {
             Some(peer) => {
                 let own = &self.own.node_name;
@@ -193,7 +193,7 @@ impl Registration {
             voice.info(&how);
         }
         if let Some((peer, _)) = self.peer_lacks_tables().await? {
-            let name = &peer.node_name;
+            let name = one_line(&peer.node_name);
             voice.info(&format!("the same would be made on node \"{name}\""));
         }
         for change in self.offers().await? {

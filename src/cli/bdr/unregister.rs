@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::announce::{Happening, announce};
-use super::{adapter, only_bdr, query_failed};
+use super::{adapter, one_line, only_bdr, query_failed};
 use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -62,7 +62,8 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
     if !arguments.force {
         refuse_if_in_use(record).await?;
     }
-    let name = format!("node \"{}\" (ID: {})", record.node_name, record.node_id);
+    let name = one_line(&record.node_name);
+    let name = format!("node \"{name}\" (ID: {})", record.node_id);
     if arguments.dry_run {
         let voice = arguments.voice;
         voice.info(&format!("node record for {name} would be deleted"));
@@ -175,7 +176,8 @@ async fn remove(
     local: Option<NodeId>,
 ) -> Result<Exit, Failure> {
     let removed = registration::remove(session, record.node_id).await;
-    let name = format!("node \"{}\" (ID: {})", record.node_name, record.node_id);
+    let name = one_line(&record.node_name);
+    let name = format!("node \"{name}\" (ID: {})", record.node_id);
     let (successful, details) = match &removed {
         Ok(true) => (true, format!("node record deleted for {name}")),
         Ok(false) => (false, format!("node record for {name} is gone already")),
