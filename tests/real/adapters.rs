@@ -3,12 +3,14 @@
 use std::process::Output;
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Node, Row, Settings, Standin, wait_until};
+use crate::fixture::{Cluster, Node, Reader, Row, Settings, Standin, wait_until};
 use crate::scene::{
     DEADLINE, assert_stays, events, is_active, start_daemon, wait_for_decision, wait_for_events,
 };
 
 const A_WHILE: Duration = Duration::from_secs(2);
+/// pglogical may take several seconds to begin again.
+const REPLICATION_DEADLINE: Duration = Duration::from_secs(60);
 
 fn start(standin: Standin) -> Cluster {
     Cluster::builder().poolers(1).standin(standin).start()
@@ -308,4 +310,41 @@ fn recovers_once_both_slots_are_read(standin: Standin) {
         is_lag(lags[0], "node2") && is_lag(lags[1], "node1"),
         "{details}"
     );
+}
+
+/// A third party may read changes with pglogical, too.
+#[test]
+fn on_pglogical_the_slot_of_somebody_else_is_not_the_peers() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2) = (cluster.node1(), cluster.node2());
+    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    node2.rows("select pglogical.alter_subscription_disable('node2_from_node1', true)");
+    node1.rows("select pg_create_logical_replication_slot('somebody', 'pglogical_output')");
+    let options = [
+        "startup_params_format=1",
+        "min_proto_version=1",
+        "max_proto_version=1",
+        "expected_encoding=UTF8",
+        "pglogical.replication_set_names=default",
+    ];
+    let _somebody = Reader::of(cluster.home(), node1, "somebody", &options);
+    let active = "select active from pg_replication_slots where slot_name = 'somebody'";
+    wait_until(DEADLINE, "the reader", || {
+        node1.query_one_text(active) == "t"
+    });
+    node2.kill9();
+    wait_for_decision(&daemons);
+    wait_for_events(node1, "repoint_redirect", 1);
+    node2.start();
+    node1.rows("select pglogical.alter_subscription_enable('node1_from_node2', true)");
+    daemons[0].wait_for_log("node \"node2\" (ID: 2) answers again", DEADLINE);
+    let status = "select status from pglogical.show_subscription_status()";
+    wait_until(REPLICATION_DEADLINE, "replication to node1", || {
+        node1.query_one_text(status) == "replicating"
+    });
+    assert_stays(A_WHILE, "no recovery", || !is_active(node1, 2));
+    assert_eq!(node1.query_one_text(active), "t");
+
+    node2.rows("select pglogical.alter_subscription_enable('node2_from_node1', true)");
+    wait_until(REPLICATION_DEADLINE, "a recovery", || is_active(node1, 2));
 }

@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use crate::fixture::{Cluster, Node, Settings, Standin, wait_until};
+use crate::scene::{events as of_kind, start_daemon, wait_for_decision, wait_for_events};
 
 /// pglogical begins again after it was told of a new set.
 const REPLICATION_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -166,6 +167,33 @@ fn catalogue(node: &Node) -> Vec<crate::fixture::Row> {
         all.extend(node.try_rows(&format!("TABLE {table}")).unwrap_or_default());
     }
     all
+}
+
+#[test]
+fn on_a_registered_pair_the_rows_of_failover_and_recovery_come_to_both_nodes() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2) = (cluster.node1(), cluster.node2());
+    register(&cluster, 1, &[]);
+    register(&cluster, 2, &[]);
+    cluster.wait_for_replication(REPLICATION_DEADLINE);
+    let daemons = [1, 2].map(|id| start_daemon(&cluster, id, &Settings::default()));
+    node2.kill9();
+    wait_for_decision(&daemons);
+    wait_for_events(node1, "repoint_redirect", 1);
+    assert_eq!(nodes(node1), ["1 node1 true", "2 node2 false"]);
+    node2.start();
+    cluster.wait_for_replication(REPLICATION_DEADLINE);
+    wait_for_events(node1, "bdr_recovery", 1);
+    for node in [node1, node2] {
+        wait_until(REPLICATION_DEADLINE, "both active", || {
+            nodes(node) == ["1 node1 true", "2 node2 true"]
+        });
+        for kind in ["bdr_failover", "bdr_recovery"] {
+            wait_until(REPLICATION_DEADLINE, kind, || {
+                of_kind(node, kind).len() == 1
+            });
+        }
+    }
 }
 
 #[test]
