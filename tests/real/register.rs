@@ -170,6 +170,57 @@ fn catalogue(node: &Node) -> Vec<crate::fixture::Row> {
 }
 
 #[test]
+fn a_peer_that_is_down_is_told_and_its_own_registration_completes_the_pair() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let node2 = cluster.node2();
+    node2.kill9();
+    let said = register(&cluster, 1, &[]);
+    assert!(
+        said.contains("WARNING: unable to connect to node \"node2\"\n"),
+        "{said}"
+    );
+    node2.start();
+    cluster.wait_for_replication(REPLICATION_DEADLINE);
+    let said = register(&cluster, 2, &[]);
+    assert!(!said.contains("WARNING"), "{said}");
+    cluster.hasten_replication();
+    assert_tables_replicate(&cluster);
+}
+
+#[test]
+fn tables_that_are_there_are_used_although_the_server_has_the_extension() {
+    let cluster = Cluster::builder().poolers(1).start();
+    for node in cluster.nodes() {
+        let mut client = node.client();
+        client.batch_execute(PLAIN_TABLES).expect("SQL");
+    }
+    for id in [1, 2] {
+        let said = register(&cluster, id, &[]);
+        assert!(
+            said.starts_with("NOTICE: node record created for node"),
+            "{said}"
+        );
+    }
+    assert_eq!(events(cluster.node1())[0], "1 bdr_register");
+    let extension = "SELECT count(*) FROM pg_extension WHERE extname = 'repmgr'";
+    assert_eq!(cluster.node1().query_one_text(extension), "0");
+    assert_tables_replicate(&cluster);
+}
+
+/// As repoint makes them where there is no extension.
+const PLAIN_TABLES: &str = "
+    CREATE SCHEMA repmgr;
+    CREATE TABLE repmgr.nodes (node_id integer PRIMARY KEY,
+        upstream_node_id integer REFERENCES repmgr.nodes (node_id) DEFERRABLE,
+        active boolean NOT NULL DEFAULT true, node_name text NOT NULL, type text NOT NULL,
+        location text NOT NULL DEFAULT 'default', priority integer NOT NULL DEFAULT 100,
+        conninfo text NOT NULL, repluser varchar(63) NOT NULL, slot_name text,
+        config_file text NOT NULL);
+    CREATE TABLE repmgr.events (node_id integer NOT NULL, event text NOT NULL,
+        successful boolean NOT NULL DEFAULT true,
+        event_timestamp timestamptz NOT NULL DEFAULT current_timestamp, details text)";
+
+#[test]
 fn on_a_registered_pair_the_rows_of_failover_and_recovery_come_to_both_nodes() {
     let cluster = Cluster::builder().poolers(1).start();
     let (node1, node2) = (cluster.node1(), cluster.node2());

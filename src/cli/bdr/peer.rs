@@ -82,12 +82,24 @@ pub(super) async fn takes<'a>(
     peer: &'a Peer,
     voice: Voice,
 ) -> Result<Vec<(&'a Session, Change)>, Failure> {
-    let Ok(other) = &peer.session else {
-        return Ok(Vec::new());
-    };
     let asked = query_failed("ask this node for its replication sets");
     let ours = needed(adapter, local, &peer.node_name).await;
     let ours = ours.map_err(asked)?;
+    let other = match &peer.session {
+        Ok(other) => other,
+        Err(why) => {
+            if ours.is_some_and(|ours| !ours.is_empty()) {
+                let name = one_line(&peer.node_name);
+                voice.warning(&format!("unable to connect to node \"{name}\""));
+                voice.detail(&one_line(why));
+                voice.hint(
+                    "register there, or here again with --force, once it is up: until then \
+                            neither takes the other's rows",
+                );
+            }
+            return Ok(Vec::new());
+        }
+    };
     let theirs = match needed(adapter, other, own).await {
         Ok(theirs) => theirs,
         Err(error) => {
