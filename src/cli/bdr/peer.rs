@@ -144,20 +144,18 @@ pub(super) async fn see_row_arrive(
     local: &Session,
     peer: &Peer,
     node_id: NodeId,
-) -> Result<(), Failure> {
+) -> Result<(), PostgresError> {
     let Ok(session) = &peer.session else {
         return Ok(());
     };
     let deadline = Instant::now() + ARRIVAL;
-    let failed = query_failed("look for the node record on the other node");
     loop {
-        let records = node_records::all(session).await.map_err(&failed)?;
+        let records = node_records::all(session).await?;
         if records.iter().any(|record| record.node_id == node_id) {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            let copied = registration::copy_missing(local, session).await;
-            return copied.map(drop).map_err(&failed);
+            return registration::copy_missing(local, session).await.map(drop);
         }
         tokio::time::sleep(ARRIVAL_POLL).await;
     }

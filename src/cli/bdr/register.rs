@@ -306,7 +306,13 @@ impl Registration {
         );
         self.voice.notice(&details);
         if let Some(peer) = self.peer.as_ref().filter(|_| peer_is_registered) {
-            peer::see_row_arrive(session, peer, own.node_id).await?;
+            let seen = peer::see_row_arrive(session, peer, own.node_id).await;
+            if let Err(error) = seen {
+                let name = one_line(&peer.node_name);
+                let text = format!("the node record was not seen to arrive on node \"{name}\"");
+                self.voice.warning(&text);
+                self.voice.detail(&one_line(&error.to_string()));
+            }
         }
         self.announce(EventKind::BdrRegister, &details).await;
         Ok(())
