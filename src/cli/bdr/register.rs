@@ -6,7 +6,7 @@ use std::path::Path;
 use super::announce::{Happening, announce};
 use super::peer::{self, Peer};
 use super::{adapter, checks, one_line, query_failed};
-use crate::cli::connection::{Connection, Target};
+use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::say::Voice;
