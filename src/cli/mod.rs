@@ -60,7 +60,15 @@ enum Command {
     /// else 1.
     ///
     /// Example: repoint -f /etc/repoint/repoint.toml daemon --pid-file /run/repoint/repoint.pid
-    Daemon(daemon::Arguments),
+    ///
+    /// `repoint daemon pause`, `unpause` and `status` are those of `repoint service`.
+    #[command(args_conflicts_with_subcommands = true)]
+    Daemon {
+        #[command(flatten)]
+        arguments: Box<daemon::Arguments>,
+        #[command(subcommand)]
+        service: Option<service::Command>,
+    },
     /// Redirect the PgBouncers because repmgrd says so: name this as its
     /// event_notification_command.
     #[command(long_about = notify::ABOUT, override_usage = notify::USAGE)]
@@ -119,7 +127,11 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> ExitCode {
     let file = cli.config_file.as_deref();
     match cli.command {
-        Command::Daemon(arguments) => agent(daemon::run(file, arguments).await),
+        Command::Daemon {
+            service: Some(command),
+            ..
+        } => command_of_repmgr(service::run(file, command).await),
+        Command::Daemon { arguments, .. } => agent(daemon::run(file, *arguments).await),
         Command::Notify(arguments) => agent(notify::run(file, *arguments).await),
         Command::Render(arguments) => agent(render::run(file, &arguments).await),
         Command::Bdr(command) => command_of_repmgr(bdr::run(file, command).await),

@@ -17,6 +17,7 @@ use crate::core::pause::{CHANGE_MAX, Pause, Scope, scope_number};
 use crate::edge::postgres::{self, PostgresError, Row, Session};
 
 const LIMIT: Duration = Duration::from_secs(5);
+const DDL_LIMIT: Duration = Duration::from_secs(20);
 /// "rept", 3: held while the tables are being made.
 const LOCK: &str = "SELECT pg_advisory_lock(1919250548, 3)";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(1919250548, 3)";
@@ -92,7 +93,7 @@ pub async fn prepare(session: &Session) -> Result<bool, PostgresError> {
     // Another agent may have been faster.
     let missing = missing(session).await?;
     if !missing.is_empty() {
-        run_ddl(session, &missing.join("; ")).await?;
+        run_ddl(session, &missing).await?;
     }
     session.simple(UNLOCK, LIMIT).await?;
     Ok(!missing.is_empty())
@@ -213,21 +214,46 @@ async fn missing(session: &Session) -> Result<Vec<&'static str>, PostgresError> 
 }
 
 /// Runs statements that change the schema, as the replication of the database wants it. BDR 1 and 2
-/// refuse them but through their own function, which runs them on every member.
-async fn run_ddl(session: &Session, statements: &str) -> Result<(), PostgresError> {
-    let query = "SELECT count(*) AS found FROM pg_catalog.pg_extension WHERE extname = 'bdr'";
-    let rows = session.simple(query, LIMIT).await?;
-    let bdr = rows
-        .first()
-        .is_some_and(|row| row.get("found").is_some_and(|found| found != "0"));
-    let sql = match bdr {
-        true => format!(
-            "SELECT bdr.bdr_replicate_ddl_command({})",
-            literal(statements)
-        ),
-        false => statements.to_owned(),
+/// refuse them but through their own function, which runs them on every member and may wait for
+/// one that is slow.
+async fn run_ddl(session: &Session, statements: &[&str]) -> Result<(), PostgresError> {
+    let extension = active_active(session).await?;
+    let run = |statement: &&str| match extension.as_deref() {
+        Some("bdr") => {
+            let statement = literal(statement);
+            format!("SELECT bdr.bdr_replicate_ddl_command({statement})")
+        }
+        Some(_) | None => (*statement).to_owned(),
     };
-    session.simple(&sql, LIMIT).await.map(drop)
+    let sql: Vec<String> = statements.iter().map(run).collect();
+    session
+        .simple("SET statement_timeout = 15000", LIMIT)
+        .await?;
+    session.simple(&sql.join("; "), DDL_LIMIT).await?;
+    let set = match extension.as_deref() {
+        Some("bdr") => "bdr.table_set_replication_sets",
+        Some("pgactive") => "pgactive.pgactive_set_table_replication_sets",
+        Some(_) | None => return Ok(()),
+    };
+    // Out of the set that replicates: every agent writes on every node, and the same row from two
+    // sides is a conflict each time. Nothing but noise comes of it where this fails.
+    for table in ["repoint.agents", "repoint.pauses"] {
+        let sql = format!("SELECT {set}('{table}'::regclass, '{{repoint_local}}'::text[])");
+        if let Err(error) = session.simple(&sql, DDL_LIMIT).await {
+            tracing::debug!(table, error = error.to_string(), "the table replicates");
+        }
+    }
+    Ok(())
+}
+
+/// The extension by which the database replicates every table that it is not told to leave out.
+async fn active_active(session: &Session) -> Result<Option<String>, PostgresError> {
+    let query = "SELECT extname FROM pg_catalog.pg_extension WHERE extname IN ('bdr', 'pgactive')";
+    let rows = session.simple(query, LIMIT).await?;
+    Ok(rows
+        .into_iter()
+        .next()
+        .and_then(|mut row| row.remove("extname")))
 }
 
 const CREATE_AGENTS: &str = "CREATE TABLE repoint.agents (\

@@ -137,6 +137,50 @@ impl Pauses {
     }
 }
 
+/// What an operator asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What it concerns. To end the pause of the cluster ends that of each node, too.
+    pub scope: Scope,
+    /// To pause, or to end it.
+    pub paused: bool,
+    /// Who asks: `user@host`.
+    pub by: String,
+    /// When, with the zone.
+    pub at: String,
+    /// The same, by the same clock.
+    pub unix_ms: i64,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Request {
+    /// The changes that are to be on every node. What is so already keeps its number, its author
+    /// and its time, unless there is a reason to be told with it.
+    #[must_use]
+    pub fn changes(&self, known: &Pauses) -> Vec<Pause> {
+        let change = known.next_change(self.unix_ms);
+        let new = |scope| Pause {
+            scope,
+            paused: self.paused,
+            change,
+            changed_at: self.at.clone(),
+            changed_by: self.by.clone(),
+            reason: self.reason.clone(),
+        };
+        let stands = known
+            .of(self.scope)
+            .filter(|known| known.paused == self.paused && self.reason.is_none());
+        let first = stands.cloned().unwrap_or_else(|| new(self.scope));
+        let ends_all = self.scope == Scope::Cluster && !self.paused;
+        let others = known
+            .in_force()
+            .filter(|pause| ends_all && pause.scope != Scope::Cluster)
+            .map(|pause| new(pause.scope));
+        std::iter::once(first).chain(others).collect()
+    }
+}
+
 /// Whether an agent whose row says [`Pauses::honoured`] honours this change, or a newer one.
 #[must_use]
 pub fn honours(said: &str, pause: &Pause) -> bool {

@@ -3,6 +3,9 @@ use super::*;
 const NODE1: NodeId = NodeId(1);
 const NODE2: NodeId = NodeId(2);
 
+/// Scope, number, paused.
+type Rank = (u32, i64, bool);
+
 fn change(scope: Scope, change: i64, paused: bool) -> Pause {
     Pause {
         scope,
@@ -153,4 +156,45 @@ fn a_pause_is_told_in_one_line_whatever_was_given_as_reason() {
         pause.sentence(),
         "failover of node 2 is not paused any more since 2026-11-23 10:00:00+00 by alice@db1"
     );
+}
+
+#[test]
+fn a_request_changes_what_is_not_so_already_and_the_end_of_all_ends_each() {
+    let request = |scope, paused| Request {
+        scope,
+        paused,
+        by: "bob@db2".to_owned(),
+        at: "2026-11-23 11:00:00+00".to_owned(),
+        unix_ms: 50,
+        reason: None,
+    };
+    let ranks = |request: &Request, known: &Pauses| -> Vec<Rank> {
+        let rank = |pause: &Pause| (scope_number(pause.scope), pause.change, pause.paused);
+        request.changes(known).iter().map(rank).collect()
+    };
+    let (all, two) = (Scope::Cluster, Scope::Node(NODE2));
+    let nothing = Pauses::default();
+    let cluster = known(&[change(all, 60, true)]);
+    let node = known(&[change(two, 60, true)]);
+    let ended = known(&[change(all, 60, false)]);
+    let table: [(Scope, bool, &Pauses, &[Rank]); 8] = [
+        (all, true, &nothing, &[(0, 50, true)]),
+        (all, true, &cluster, &[(0, 60, true)]),
+        (all, true, &ended, &[(0, 61, true)]),
+        (two, true, &cluster, &[(2, 61, true)]),
+        (all, false, &nothing, &[(0, 50, false)]),
+        (all, false, &ended, &[(0, 60, false)]),
+        (all, false, &node, &[(0, 61, false), (2, 61, false)]),
+        (two, false, &cluster, &[(2, 61, false)]),
+    ];
+    for (scope, paused, known, expected) in table {
+        let request = request(scope, paused);
+        assert_eq!(ranks(&request, known), expected, "{request:?} {known:?}");
+    }
+    let with_reason = Request {
+        reason: Some("kernel".to_owned()),
+        ..request(all, true)
+    };
+    assert_eq!(ranks(&with_reason, &cluster), [(0, 61, true)]);
+    assert_eq!(with_reason.changes(&cluster)[0].changed_by, "bob@db2");
 }

@@ -1,0 +1,387 @@
+//! `service pause`: failover that is paused does not happen, whatever dies meanwhile.
+
+use std::time::Duration;
+
+use crate::fixture::{Cluster, Daemon, Node, Pooler, Settings, wait_until};
+use crate::scene::{assert_stays, events, start_daemon, wait_for_events};
+use crate::served::wait_until_serves;
+
+/// Others load the machine, too.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Several times what it takes to detect a dead node and to redirect.
+const LONG_ENOUGH: Duration = Duration::from_secs(4);
+
+struct Ran {
+    code: i32,
+    stderr: String,
+}
+
+/// Runs `repoint service` with the configuration of a node's daemon.
+fn service(cluster: &Cluster, node_id: u32, arguments: &[&str]) -> Ran {
+    let file = cluster.daemon_directory(node_id).join("repoint.toml");
+    let file = file.display().to_string();
+    run(cluster, &[&["-f", &file, "service"], arguments].concat())
+}
+
+/// As repmgr's commands do: with nothing but how to connect.
+fn service_by_connection(cluster: &Cluster, node: &Node, arguments: &[&str]) -> Ran {
+    let port = node.port().to_string();
+    let to = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-U",
+        "repmgr",
+        "-d",
+        "bdrtest",
+    ];
+    run(cluster, &[&["service"], arguments, &to].concat())
+}
+
+fn run(cluster: &Cluster, arguments: &[&str]) -> Ran {
+    let output = cluster.repoint(arguments);
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    assert_eq!(text(output.stdout), "", "results of {arguments:?}");
+    Ran {
+        code: output.status.code().expect("an exit status"),
+        stderr: text(output.stderr),
+    }
+}
+
+fn both(cluster: &Cluster) -> [Daemon; 2] {
+    [1, 2].map(|id| start_daemon(cluster, id, &Settings::default()))
+}
+
+/// Both nodes have been registered by a daemon.
+fn wait_for_registration(node: &Node) {
+    let query = "select count(*) as n from repmgr.nodes";
+    wait_until(DEADLINE, "rows of both nodes", || {
+        node.try_rows(query).is_ok_and(|rows| rows[0]["n"] == "2")
+    });
+}
+
+/// Nothing is redirected or recorded, and no entry is left paused in PgBouncer.
+fn assert_untouched(pooler: &Pooler, leads_to: &Node, survivor: &Node) {
+    assert_stays(LONG_ENOUGH, "nothing is done", || {
+        pooler.served_port("app") == leads_to.port()
+            && !pooler.paused("app")
+            && events(survivor, "bdr_failover").is_empty()
+            && events(survivor, "repoint_redirect").is_empty()
+    });
+}
+
+fn pauses(node: &Node) -> Option<String> {
+    let rows = node.try_rows(
+        "select string_agg(node_id || ' ' || paused || ' ' || coalesce(reason, '-'), ', ' \
+         order by node_id) as all from repoint.pauses",
+    );
+    rows.ok()?.first()?.get("all").cloned()
+}
+
+#[test]
+fn fault_15_pause_ignored_in_bdr_mode() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
+    let daemons = both(&cluster);
+    wait_for_registration(node1);
+    let ran = service_by_connection(&cluster, node1, &["pause", "--reason", "new kernel"]);
+    assert_eq!(
+        ran.stderr,
+        "NOTICE: node 1 (node1) paused\nNOTICE: node 2 (node2) paused\n"
+    );
+    assert_eq!(ran.code, 0);
+    for daemon in &daemons {
+        // The command came back, so it was said already.
+        assert_eq!(daemon.log().matches("failover is paused since").count(), 1);
+        assert!(daemon.log().contains(": new kernel"), "{}", daemon.log());
+    }
+    let again = service_by_connection(&cluster, node2, &["pause"]);
+    assert_eq!(
+        again.stderr,
+        "NOTICE: node 1 (node1) already paused\nNOTICE: node 2 (node2) already paused\n"
+    );
+    assert_eq!(pauses(node1).as_deref(), Some("0 true new kernel"));
+
+    node2.kill9();
+    for daemon in &daemons {
+        let line = daemon.wait_for_log("node 2 is down; failover is paused since", DEADLINE);
+        let end = ": new kernel; `repoint service unpause` ends the pause";
+        assert!(line.text.ends_with(end), "{}", line.text);
+    }
+    assert_untouched(pooler, node2, node1);
+    for daemon in &daemons {
+        assert_eq!(
+            daemon.log().matches("node 2 is down; failover is").count(),
+            1
+        );
+    }
+
+    // The end of the pause cannot be written on the dead node, and is in force all the same.
+    let ran = service(&cluster, 1, &["unpause"]);
+    assert_eq!(ran.code, 26, "{}", ran.stderr);
+    let expected = "NOTICE: node 1 (node1) unpaused\n\
+                    ERROR: unable to unpause on node 2 (node2)\n";
+    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+    let hint = "HINT: node 1 (node1) has it; a daemon that is running gives it to node 2 (node2) \
+                when that is back\n";
+    assert!(ran.stderr.ends_with(hint), "{}", ran.stderr);
+    wait_until_serves(pooler, node1, DEADLINE);
+    wait_for_events(node1, "bdr_failover", 1);
+    for daemon in &daemons {
+        daemon.wait_for_log("failover is not paused any more since", DEADLINE);
+    }
+    // The copy of the node that was away does not bring the pause back; it is brought to it.
+    node2.start();
+    wait_until(DEADLINE, "the end of the pause on node 2", || {
+        pauses(node2).as_deref() == Some("0 false -")
+    });
+    assert_eq!(pauses(node1).as_deref(), Some("0 false -"));
+    for daemon in &daemons {
+        assert_eq!(daemon.log().matches("failover is paused since").count(), 2);
+    }
+}
+
+#[test]
+fn the_pause_of_one_node_holds_back_its_failover_and_not_the_others() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
+    let daemons = both(&cluster);
+    let ran = service(&cluster, 1, &["pause", "--node-name", "node2"]);
+    assert_eq!(ran.stderr, "NOTICE: node 2 (node2) paused\n");
+    assert_eq!(ran.code, 0);
+    node2.kill9();
+    for daemon in &daemons {
+        let line = "node 2 is down; failover of node 2 is paused since";
+        daemon.wait_for_log(line, DEADLINE);
+    }
+    assert_untouched(pooler, node2, node1);
+
+    // Its maintenance is over, but for the pause; then the other one dies.
+    let marks = daemons.each_ref().map(Daemon::mark);
+    node2.start();
+    for (daemon, mark) in daemons.iter().zip(marks) {
+        let back = "node \"node2\" (ID: 2) answers again";
+        daemon.wait_for_log_after(mark, back, DEADLINE);
+    }
+    crate::served::lead_by_hand(pooler, node1);
+    node1.kill9();
+    wait_until_serves(pooler, node2, DEADLINE);
+    let rows = wait_for_events(node2, "bdr_failover", 1);
+    assert_eq!(rows[0]["node_id"], "1");
+}
+
+#[test]
+fn a_pause_survives_daemons_and_servers_and_a_daemon_asks_before_it_decides() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
+    let daemons = both(&cluster);
+    assert_eq!(service(&cluster, 1, &["pause"]).code, 0);
+    daemons.iter().for_each(Daemon::kill9);
+    drop(daemons);
+    node1.kill9();
+    node1.start();
+    node2.kill9();
+    // What these know of the pause is what node 1 tells.
+    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::default()));
+    for daemon in &daemons {
+        daemon.wait_for_log("node 2 is down; failover is paused since", DEADLINE);
+    }
+    assert_untouched(pooler, node2, node1);
+    for daemon in &daemons {
+        assert!(
+            !daemon.log().contains("failover decided"),
+            "{}",
+            daemon.log()
+        );
+    }
+    assert_eq!(service(&cluster, 2, &["unpause"]).code, 26);
+    wait_until_serves(pooler, node1, DEADLINE);
+}
+
+#[test]
+fn a_node_that_was_down_is_given_the_pause_by_a_daemon_and_keeps_it_for_later_ones() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
+    let daemon = start_daemon(&cluster, 2, &Settings::default());
+    node1.kill9();
+    daemon.wait_for_log("unable to reconnect to node 1", DEADLINE);
+    let ran = service(&cluster, 2, &["pause"]);
+    assert_eq!(ran.code, 26);
+    let expected = "NOTICE: node 2 (node2) paused\nERROR: unable to pause on node 1 (node1)\n";
+    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+    node1.start();
+    wait_until(DEADLINE, "the pause on node 1", || {
+        pauses(node1).as_deref() == Some("0 true -")
+    });
+    daemon.kill9();
+    node2.kill9();
+    let later = cluster.daemon(1, &Settings::default());
+    later.wait_for_log("node 2 is down; failover is paused since", DEADLINE);
+    assert_stays(LONG_ENOUGH, "nothing is done", || {
+        pooler.served_port("app") == node2.port()
+    });
+    // A copy that is lost is given again by whoever remembers.
+    node1.rows("delete from repoint.pauses");
+    wait_until(DEADLINE, "the pause on node 1", || {
+        pauses(node1).as_deref() == Some("0 true -")
+    });
+    assert_eq!(pooler.served_port("app"), node2.port());
+    // Nor does it end with the last node that had it.
+    let mark = later.mark();
+    node1.kill9();
+    later.wait_for_log_after(mark, "unable to reconnect to node 1", DEADLINE);
+    node1.start();
+    later.wait_for_log_after(mark, "node 2 is down; failover is paused since", DEADLINE);
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_an_unknown_node_is_named() {
+    let cluster = Cluster::builder().poolers(0).start();
+    cluster.write_config(1, &Settings::default(), |_| ());
+    for (verb, word) in [("pause", "would pause"), ("unpause", "would unpause")] {
+        let ran = service(&cluster, 1, &[verb, "--dry-run"]);
+        let lines = [1, 2].map(|id| format!("NOTICE: {word} node {id} (node{id})\n"));
+        assert_eq!((ran.code, ran.stderr), (0, lines.concat()));
+    }
+    let ran = service(&cluster, 1, &["pause", "--node-id", "3"]);
+    let error = "ERROR: no node has the ID 3\nDETAIL: there are 1 (node1) and 2 (node2)\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, error));
+    for node in cluster.nodes() {
+        let query = "select count(*) from pg_namespace where nspname in ('repoint', 'repmgr')";
+        assert_eq!(node.query_one_text(query), "0");
+    }
+    let ran = service_by_connection(&cluster, cluster.node1(), &["pause"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .starts_with("ERROR: no node is registered in repmgr.nodes\n"),
+        "{}",
+        ran.stderr
+    );
+
+    // Without a daemon, too: it honours the pause when it comes.
+    let ran = service(&cluster, 1, &["pause", "--node-id", "2"]);
+    let warning = "NOTICE: node 2 (node2) paused\n\
+                   WARNING: no daemon is running; one that is started honours the pause\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, warning));
+    // The end of all is the end of each.
+    assert_eq!(service(&cluster, 1, &["pause"]).code, 0);
+    let one = service(&cluster, 1, &["unpause", "--node-id", "2"]);
+    assert_eq!(one.code, 26);
+    let stays = "NOTICE: node 2 (node2) unpaused\nERROR: node 2 (node2) stays paused\n\
+                 DETAIL: failover is paused since ";
+    assert!(one.stderr.starts_with(stays), "{}", one.stderr);
+    assert_eq!(service(&cluster, 1, &["pause", "--node-id", "2"]).code, 0);
+    assert_eq!(service(&cluster, 1, &["unpause"]).code, 0);
+    for node in cluster.nodes() {
+        assert_eq!(pauses(node).as_deref(), Some("0 false -, 2 false -"));
+    }
+}
+
+#[test]
+fn a_daemon_that_hangs_is_named_because_it_does_not_say_that_it_honours_the_pause() {
+    let cluster = Cluster::builder().poolers(0).start();
+    let daemons = both(&cluster);
+    let agents = "select count(*) as n from repoint.agents";
+    wait_until(DEADLINE, "both signs of life", || {
+        let rows = cluster.node1().try_rows(agents);
+        rows.is_ok_and(|rows| rows[0]["n"] == "2")
+    });
+    daemons[1].freeze();
+    let ran = service(&cluster, 1, &["pause"]);
+    daemons[1].thaw();
+    let expected = "NOTICE: node 1 (node1) paused\nNOTICE: node 2 (node2) paused\n\
+                    ERROR: the daemon of node 2 (node2) has not said within 8 s that it honours \
+                    this\nHINT: see its log, and `repoint service status`\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (26, expected));
+    daemons[1].wait_for_log("failover is paused since", DEADLINE);
+}
+
+#[test]
+fn a_user_who_may_not_make_the_schema_is_told_once_and_failover_goes_on() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2) = (cluster.node1(), cluster.node2());
+    for node in cluster.nodes() {
+        node.rows("create role weak login");
+    }
+    let file = cluster.write_config(1, &Settings::default(), |text| {
+        *text = text.replace("user=repmgr", "user=weak");
+    });
+    let daemon = cluster.daemon_with_file(1, &file, |_| ());
+    for node in ["\"node1\" (ID: 1)", "\"node2\" (ID: 2)"] {
+        let line = format!("the schema repoint cannot be used on node {node}");
+        let line = daemon.wait_for_log(&line, DEADLINE);
+        let why = "permission denied for database bdrtest";
+        assert!(line.text.contains(why), "{}", line.text);
+    }
+    let ran = service(&cluster, 1, &["pause"]);
+    assert_eq!(ran.code, 26);
+    let expected = "ERROR: unable to pause: no node could be written\n\
+                    DETAIL: node 1 (node1): ERROR: permission denied for database bdrtest (42501)";
+    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+    node2.kill9();
+    wait_until_serves(cluster.pooler(1), node1, DEADLINE);
+    assert_eq!(daemon.log().matches("the schema repoint cannot").count(), 2);
+
+    // An administrator makes the schema; the right to make schemas is not needed.
+    node1.rows("create schema repoint authorization weak");
+    let ran = service(&cluster, 1, &["pause"]);
+    assert!(
+        ran.stderr.starts_with("NOTICE: node 1 (node1) paused\n"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(pauses(node1).as_deref(), Some("0 true -"));
+}
+
+/// A stand-in for BDR 2: it refuses plain DDL as BDR does, and has its function for it.
+const STAND_IN_FOR_BDR: &str = "
+    create schema bdr;
+    create table bdr.commands (command text);
+    create table bdr.sets (relation regclass, sets text[]);
+    create function bdr.table_set_replication_sets(p_relation regclass, p_sets text[])
+        returns void language sql as 'insert into bdr.sets values (p_relation, p_sets)';
+    create function bdr.bdr_replicate_ddl_command(command text) returns void language plpgsql as
+        $$ begin
+            perform set_config('stand_in.ddl', 'on', true);
+            execute command;
+            insert into bdr.commands values (command);
+            perform set_config('stand_in.ddl', 'off', true);
+        end $$;
+    create function bdr.refuse() returns event_trigger language plpgsql as
+        $$ begin
+            if current_setting('stand_in.ddl', true) is distinct from 'on'
+                and tg_tag in ('CREATE SCHEMA', 'CREATE TABLE') then
+                raise 'Direct DDL commands are not supported while BDR is active';
+            end if;
+        end $$;
+    set allow_system_table_mods = on;
+    insert into pg_extension
+        select 99999, 'bdr', oid, 11, false, '2.0.6.0', null, null from pg_roles
+        where rolname = current_user;
+    create event trigger refuse on ddl_command_start execute function bdr.refuse()";
+
+#[test]
+fn on_bdr_the_schema_is_made_through_its_own_function() {
+    let cluster = Cluster::builder().poolers(0).start();
+    for node in cluster.nodes() {
+        node.client().batch_execute(STAND_IN_FOR_BDR).expect("SQL");
+    }
+    cluster.write_config(1, &Settings::default(), |_| ());
+    assert_eq!(service(&cluster, 1, &["pause"]).code, 0);
+    for node in cluster.nodes() {
+        assert_eq!(pauses(node).as_deref(), Some("0 true -"));
+        let query = "select string_agg(split_part(command, '(', 1), '; ') from bdr.commands";
+        assert_eq!(
+            node.query_one_text(query),
+            "CREATE SCHEMA repoint; CREATE TABLE repoint.agents ; CREATE TABLE repoint.pauses "
+        );
+        // Rows that both sides write are kept out of the replication.
+        let query = "select string_agg(relation || ' ' || sets::text, ', ') from bdr.sets";
+        assert_eq!(
+            node.query_one_text(query),
+            "repoint.agents {repoint_local}, repoint.pauses {repoint_local}"
+        );
+    }
+}
