@@ -15,6 +15,8 @@ mod help;
 mod refusals;
 #[path = "cli/repmgr_conf.rs"]
 mod repmgr_conf;
+#[path = "cli/service.rs"]
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

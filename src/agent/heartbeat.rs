@@ -195,11 +195,17 @@ impl Task {
         let refused = ["42501", "25006"].contains(&sqlstate.as_str());
         let due = refused || self.failures >= FAILURES_TOLD;
         if due && !std::mem::replace(&mut self.told, true) {
+            let hint = match sqlstate == "42501" {
+                true => {
+                    ". An administrator may make it: CREATE SCHEMA repoint AUTHORIZATION (the user \
+                     of the conninfo)"
+                }
+                false => "",
+            };
             tracing::warn!(
                 error = error_text,
                 "the schema repoint cannot be used on node {:?} (ID: {}); monitoring and failover \
-                 go on, but a pause is not seen there. An administrator may make it: CREATE SCHEMA \
-                 repoint AUTHORIZATION (the user of the conninfo)",
+                 go on, but a pause is not seen there{hint}",
                 self.node.node_name,
                 self.node.node_id
             );

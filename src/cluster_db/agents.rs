@@ -56,7 +56,7 @@ pub struct Agent {
 
 /// Both tables of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Copy {
+pub struct Tables {
     /// The agents that wrote there, by node.
     pub agents: BTreeMap<NodeId, Agent>,
     /// The pauses.
@@ -111,7 +111,7 @@ pub async fn exist(session: &Session) -> Result<bool, PostgresError> {
 ///
 /// # Errors
 /// [`PostgresError`].
-pub async fn copy(session: &Session) -> Result<Option<Copy>, PostgresError> {
+pub async fn tables(session: &Session) -> Result<Option<Tables>, PostgresError> {
     if !exist(session).await? {
         return Ok(None);
     }
@@ -123,7 +123,7 @@ pub async fn copy(session: &Session) -> Result<Option<Copy>, PostgresError> {
          FROM repoint.agents ORDER BY node_id LIMIT {ROWS_MAX}"
     );
     let agents = session.simple(&query, LIMIT).await?;
-    Ok(Some(Copy {
+    Ok(Some(Tables {
         agents: agents.iter().filter_map(agent).collect(),
         pauses: pauses(session).await?,
     }))

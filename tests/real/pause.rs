@@ -335,6 +335,52 @@ fn a_user_who_may_not_make_the_schema_is_told_once_and_failover_goes_on() {
     assert_eq!(pauses(node1).as_deref(), Some("0 true -"));
 }
 
+#[test]
+fn a_table_of_pauses_that_somebody_locks_does_not_stop_a_failover() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
+    let daemons = both(&cluster);
+    wait_until(DEADLINE, "the tables", || {
+        node1.try_rows("select * from repoint.pauses").is_ok()
+    });
+    let mut client = node1.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table repoint.pauses in access exclusive mode")
+        .expect("a lock");
+    node2.kill9();
+    wait_until_serves(pooler, node1, DEADLINE);
+    let said = "node 1 does not tell whether failover is paused; going on with what is known";
+    assert!(daemons.iter().any(|daemon| daemon.log().contains(said)));
+    drop(lock);
+}
+
+#[test]
+fn a_reason_and_a_name_cannot_break_a_line_nor_become_sql() {
+    let cluster = Cluster::builder().poolers(0).start();
+    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    let reason = "a'); drop table repoint.pauses; --\\\nERROR: \u{1b}[2J%s";
+    let ran = service(&cluster, 1, &["pause", "--reason", reason]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let line = daemon.wait_for_log("failover is paused since", DEADLINE);
+    let end = ": a'); drop table repoint.pauses; --\\\\nERROR: \\u{1b}[2J%s";
+    assert!(line.text.ends_with(end), "{}", line.text);
+    let stored = cluster
+        .node2()
+        .query_one_text("select reason from repoint.pauses");
+    assert_eq!(stored, reason);
+    // Rows that no `repoint` wrote: nothing that anybody honours, and nothing that lasts.
+    for node in cluster.nodes() {
+        node.rows(
+            "update repoint.pauses set change = 9223372036854775807, paused = true; \
+             insert into repoint.pauses values (-1, true, 5, 'infinity', '', null), \
+             (7, true, -5, now(), '', null)",
+        );
+    }
+    let ran = service(&cluster, 1, &["unpause"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    daemon.wait_for_log("failover is not paused any more since", DEADLINE);
+}
+
 /// A stand-in for BDR 2: it refuses plain DDL as BDR does, and has its function for it.
 const STAND_IN_FOR_BDR: &str = "
     create schema bdr;

@@ -107,18 +107,13 @@ fn listed(config: &Config) -> Vec<NodeRecord> {
     config.nodes.values().map(record).collect()
 }
 
-/// The configuration's own string is preferred: that of the row has no password. What the command
-/// line names is over both, for this host's node.
+/// The configuration's own string is preferred: that of the row has no password. Either is the
+/// daemon's, too: what is made for the one is for the other to use. What the command line names is
+/// only where the rows are read.
 fn conninfo(target: &Target, record: &NodeRecord) -> Result<Conninfo, PostgresError> {
-    let known = target.config.as_ref().and_then(|config| {
-        let node = config.nodes.get(&record.node_id)?;
-        match node.node_id == config.node_id {
-            true => Some(target.conninfo.clone()),
-            false => Some(node.conninfo.clone()),
-        }
-    });
-    match known {
-        Some(conninfo) => Ok(conninfo),
+    let config = target.config.as_ref();
+    match config.and_then(|config| config.nodes.get(&record.node_id)) {
+        Some(node) => Ok(node.conninfo.clone()),
         None => Conninfo::parse(&record.conninfo)
             .map_err(|error| PostgresError::Unusable(format!("conninfo in repmgr.nodes: {error}"))),
     }

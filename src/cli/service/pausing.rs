@@ -10,7 +10,7 @@ use crate::agent::heartbeat::STALE;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::say::Voice;
-use crate::cluster_db::agents::{self, Agent, Copy};
+use crate::cluster_db::agents::{self, Agent, Tables};
 use crate::config::NodeId;
 use crate::core::pause::{Pause, Pauses, Request, Scope, honours};
 use crate::edge::postgres::{PostgresError, Session};
@@ -63,8 +63,8 @@ pub(super) async fn run(members: &[Member], wish: Wish, voice: Voice) -> Result<
     let mut known = Pauses::default();
     for session in members.iter().filter_map(|m| m.session.as_ref().ok()) {
         // A node that cannot be read now is not written either, and then named.
-        if let Ok(Some(copy)) = agents::copy(session).await {
-            known.learn(&copy.pauses);
+        if let Ok(Some(tables)) = agents::tables(session).await {
+            known.learn(&tables.pauses);
         }
     }
     let changes = wish.request(scope).changes(&known);
@@ -247,9 +247,9 @@ async fn daemons(
         let mut living: BTreeMap<NodeId, Agent> = BTreeMap::new();
         for (member, _) in written.iter().filter(|(_, result)| result.is_ok()) {
             if let Ok(session) = &member.session
-                && let Ok(Some(copy)) = agents::copy(session).await
+                && let Ok(Some(tables)) = agents::tables(session).await
             {
-                freshest(&mut living, copy);
+                freshest(&mut living, tables);
             }
         }
         living.retain(|_, agent| !agent.stopped && agent.age < STALE);
@@ -288,8 +288,8 @@ async fn daemons(
 }
 
 /// Of each agent, the row that was renewed last: it may not reach every node.
-pub(super) fn freshest(agents: &mut BTreeMap<NodeId, Agent>, copy: Copy) {
-    for (id, agent) in copy.agents {
+pub(super) fn freshest(agents: &mut BTreeMap<NodeId, Agent>, tables: Tables) {
+    for (id, agent) in tables.agents {
         let older = agents.get(&id).is_none_or(|known| agent.age < known.age);
         if older {
             agents.insert(id, agent);

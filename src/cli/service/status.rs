@@ -12,7 +12,7 @@ use crate::cli::say::Voice;
 use crate::cli::table::{csv, table};
 use crate::cluster_db::agents::{self, Agent};
 use crate::config::NodeId;
-use crate::core::pause::{Pause, Pauses};
+use crate::core::pause::{Pause, Pauses, Scope};
 use crate::edge::postgres::PostgresError;
 
 /// How it is shown.
@@ -81,11 +81,11 @@ pub(super) async fn run(members: &[Member], form: Form, voice: Voice) -> Result<
                 continue;
             }
         };
-        match agents::copy(session).await {
-            Ok(Some(copy)) => {
+        match agents::tables(session).await {
+            Ok(Some(tables)) => {
                 read = true;
-                pauses.learn(&copy.pauses);
-                freshest(&mut living, copy);
+                pauses.learn(&tables.pauses);
+                freshest(&mut living, tables);
             }
             Ok(None) => problems.push((
                 format!("node {name} has no schema repoint"),
@@ -228,8 +228,8 @@ fn as_csv(line: &Line) -> String {
 fn json(nodes: Vec<Line>, pauses: &Pauses) -> Result<(), Failure> {
     let line = |pause: &Pause| PauseLine {
         node_id: match pause.scope {
-            crate::core::pause::Scope::Cluster => None,
-            crate::core::pause::Scope::Node(node) => Some(node),
+            Scope::Cluster => None,
+            Scope::Node(node) => Some(node),
         },
         since: pause.changed_at.clone(),
         by: pause.changed_by.clone(),
