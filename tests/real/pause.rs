@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::fixture::{Cluster, Daemon, Node, Pooler, Settings, wait_until};
 use crate::scene::{assert_stays, events, start_daemon, wait_for_events};
-use crate::served::wait_until_serves;
+use crate::served::{lead_by_hand, leftovers, lock_after_staging, wait_until_serves};
 
 /// Others load the machine, too.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -164,11 +164,34 @@ fn the_pause_of_one_node_holds_back_its_failover_and_not_the_others() {
         let back = "node \"node2\" (ID: 2) answers again";
         daemon.wait_for_log_after(mark, back, DEADLINE);
     }
-    crate::served::lead_by_hand(pooler, node1);
+    lead_by_hand(pooler, node1);
     node1.kill9();
     wait_until_serves(pooler, node2, DEADLINE);
     let rows = wait_for_events(node2, "bdr_failover", 1);
     assert_eq!(rows[0]["node_id"], "1");
+}
+
+#[test]
+fn a_failover_that_is_under_way_when_the_pause_comes_is_brought_to_its_end() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
+    let daemons = both(&cluster);
+    node2.kill9();
+    let lock = lock_after_staging(pooler, DEADLINE);
+    wait_until(DEADLINE, "the pause in PgBouncer", || pooler.paused("app"));
+    let ran = service(&cluster, 1, &["pause"]);
+    let begin = "NOTICE: node 1 (node1) paused\nERROR: unable to pause on node 2 (node2)\n";
+    assert!(ran.stderr.starts_with(begin), "{}", ran.stderr);
+    drop(lock);
+    wait_until_serves(pooler, node1, DEADLINE);
+    for daemon in &daemons {
+        daemon.wait_for_log("failover is paused since", DEADLINE);
+    }
+    wait_for_events(node1, "repoint_redirect", 1);
+    assert_eq!(events(node1, "bdr_failover").len(), 1);
+    wait_until(DEADLINE, "nothing on record", || {
+        leftovers(pooler).is_empty()
+    });
 }
 
 #[test]
