@@ -3,6 +3,8 @@
 
 #[path = "cli/configuration.rs"]
 mod configuration;
+#[path = "cli/conninfo.rs"]
+mod conninfo;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/daemon_log.rs"]

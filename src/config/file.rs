@@ -336,7 +336,8 @@ fn node_id_of(value: &Value<'_>) -> Option<NodeId> {
 
 /// A connection string; nothing of it is ever shown.
 fn conninfo_of(value: &Value<'_>) -> Option<Conninfo> {
-    match Conninfo::parse(value.string()?) {
+    let text = value.string()?;
+    match Conninfo::parse(text).and_then(|conninfo| conninfo.check().map(|()| conninfo)) {
         Ok(conninfo) => Some(conninfo),
         Err(error) => {
             value.problem(format!("not a connection string of libpq: {error}"));

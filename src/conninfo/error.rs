@@ -113,6 +113,15 @@ pub enum ParseError {
     /// `sslrootcert=system` with a mode that would not use it.
     #[error("weak `sslmode` with `sslrootcert=system`; use verify-full")]
     WeakSslMode,
+    /// A version of TLS that libpq does not have.
+    #[error("invalid `{keyword}` value; use TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3")]
+    TlsVersion {
+        /// The option.
+        keyword: &'static str,
+    },
+    /// The least version of TLS is above the greatest.
+    #[error("`ssl_min_protocol_version` is above `ssl_max_protocol_version`")]
+    TlsVersions,
 }
 
 fn named(keyword: Option<&str>) -> String {

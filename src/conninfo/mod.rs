@@ -28,7 +28,7 @@ mod tests;
 
 pub use address::{Address, DEFAULT_PORT};
 pub use error::ParseError;
-pub use settings::SslMode;
+pub use settings::{SslMode, TlsVersion};
 
 /// What is shown instead of a secret.
 const MASK: &str = "********";

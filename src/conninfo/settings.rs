@@ -25,7 +25,41 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// A version of the TLS protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// 1.0.
+    V1_0,
+    /// 1.1.
+    V1_1,
+    /// 1.2.
+    V1_2,
+    /// 1.3.
+    V1_3,
+}
+
 impl Conninfo {
+    /// Looks at every value that libpq would refuse when it connects.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn check(&self) -> Result<(), ParseError> {
+        self.addresses()?;
+        self.sslmode()?;
+        self.tls_versions()?;
+        for keyword in [
+            "connect_timeout",
+            "keepalives",
+            "keepalives_count",
+            "keepalives_idle",
+            "keepalives_interval",
+            "tcp_user_timeout",
+        ] {
+            self.integer(keyword)?;
+        }
+        Ok(())
+    }
+
     /// `connect_timeout`; `None`: no limit (absent, zero or negative).
     ///
     /// The value is taken as written; libpq 16 and older make 2 seconds of 1.
@@ -84,6 +118,37 @@ impl Conninfo {
             return Err(ParseError::WeakSslMode);
         }
         Ok(mode)
+    }
+
+    /// `ssl_min_protocol_version` and `ssl_max_protocol_version`: TLSv1.2 and no limit if they are
+    /// absent; no limit if they are empty.
+    ///
+    /// # Errors
+    /// A version that does not exist, or a least one above the greatest.
+    pub fn tls_versions(&self) -> Result<(Option<TlsVersion>, Option<TlsVersion>), ParseError> {
+        let (least, greatest) = ("ssl_min_protocol_version", "ssl_max_protocol_version");
+        let least = match self.values.contains_key(least) {
+            true => self.tls_version(least)?,
+            false => Some(TlsVersion::V1_2),
+        };
+        let greatest = self.tls_version(greatest)?;
+        match (least, greatest) {
+            (Some(least), Some(greatest)) if least > greatest => Err(ParseError::TlsVersions),
+            versions => Ok(versions),
+        }
+    }
+
+    fn tls_version(&self, keyword: &'static str) -> Result<Option<TlsVersion>, ParseError> {
+        let Some(text) = self.get(keyword) else {
+            return Ok(None);
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "tlsv1" => Ok(Some(TlsVersion::V1_0)),
+            "tlsv1.1" => Ok(Some(TlsVersion::V1_1)),
+            "tlsv1.2" => Ok(Some(TlsVersion::V1_2)),
+            "tlsv1.3" => Ok(Some(TlsVersion::V1_3)),
+            _ => Err(ParseError::TlsVersion { keyword }),
+        }
     }
 
     /// The number, if it is greater than zero.

@@ -261,3 +261,52 @@ fn sslmode_is_one_of_six() {
         assert_eq!(parsed(text).sslmode(), expected, "{text}");
     }
 }
+
+#[test]
+fn versions_of_tls_are_four_and_in_order() {
+    use TlsVersion::{V1_0, V1_1, V1_2, V1_3};
+    let (least, greatest) = ("ssl_min_protocol_version", "ssl_max_protocol_version");
+    for (text, expected) in [
+        (String::new(), Ok((Some(V1_2), None))),
+        (format!("{least}=''"), Ok((None, None))),
+        (
+            format!("{least}=tlsV1 {greatest}=TLSv1.1"),
+            Ok((Some(V1_0), Some(V1_1))),
+        ),
+        (format!("{greatest}=TLSv1.3"), Ok((Some(V1_2), Some(V1_3)))),
+        (format!("{greatest}=TLSv1.1"), Err(ParseError::TlsVersions)),
+        (
+            format!("{least}=SSLv3"),
+            Err(ParseError::TlsVersion {
+                keyword: "ssl_min_protocol_version",
+            }),
+        ),
+    ] {
+        assert_eq!(parsed(&text).tls_versions(), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_libpq_would_refuse_when_it_connects_is_found_before() {
+    for text in [
+        "",
+        "host=a,b port=1,2",
+        "sslmode=require connect_timeout=-1",
+    ] {
+        assert_eq!(parsed(text).check(), Ok(()), "{text}");
+    }
+    for text in [
+        "host=a,b port=1,2,3",
+        "host=a,b hostaddr=::1",
+        "port=65536",
+        "sslmode=on",
+        "sslrootcert=system sslmode=prefer",
+        "ssl_max_protocol_version=1.2",
+        "connect_timeout=2s",
+        "tcp_user_timeout=5s",
+        "keepalives=on",
+        "keepalives_count=''",
+    ] {
+        assert!(parsed(text).check().is_err(), "{text}");
+    }
+}

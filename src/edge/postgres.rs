@@ -2,25 +2,27 @@
 //!
 //! Everything is under one deadline for the whole attempt: a server that accepts and stays silent
 //! is as dead as one that refuses. `tokio-postgres` speaks the protocol; sockets and TLS are set up
-//! here, because its own reading of a connection string differs from libpq's (time-outs,
-//! `sslmode`). What a failure means for a node is `core::node`'s.
+//! here and in [`tls`], because its own reading of a connection string differs from libpq's
+//! (time-outs, `sslmode`). What a failure means for a node is `core::node`'s.
 
 use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::time::Duration;
 
-use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
 use postgres_openssl::{MakeTlsConnector, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::chain;
-use super::libpq_files::complete;
+use super::libpq_files::{complete, name_of, with_password};
 use crate::conninfo::{Address, Conninfo, SslMode};
 use crate::core::node::{Fault, Probe};
+
+mod login;
+mod tls;
 
 /// How long one attempt may take when the connection string has no `connect_timeout`; repmgr's
 /// default too.
@@ -149,6 +151,7 @@ pub async fn connect(conninfo: &Conninfo, limit: Duration) -> Result<Session, Po
             .map_err(|e| PostgresError::Unusable(chain(&e)))?;
         let mut last = PostgresError::Unusable("no address".to_owned());
         for address in &addresses {
+            let conninfo = with_password(&conninfo, address);
             match connect_to(&conninfo, address).await {
                 Ok(session) => return Ok(session),
                 Err(error) => last = error,
@@ -172,10 +175,15 @@ pub async fn connect_unix(
 ) -> Result<Session, PostgresError> {
     let conninfo = complete(conninfo).map_err(PostgresError::Unusable)?;
     let attempt = async {
+        let addresses = conninfo
+            .addresses()
+            .map_err(|e| PostgresError::Unusable(chain(&e)))?;
+        let address = addresses.first();
+        let conninfo = address.map_or(conninfo.clone(), |a| with_password(&conninfo, a));
         let stream = UnixStream::connect(path)
             .await
             .map_err(|e| classify_io(&e))?;
-        start(stream, &conninfo, None, "").await
+        start(stream, &conninfo, None, &Name::default()).await
     };
     timeout(limit, attempt)
         .await
@@ -264,9 +272,13 @@ async fn connect_to(conninfo: &Conninfo, address: &Address) -> Result<Session, P
         let stream = UnixStream::connect(path)
             .await
             .map_err(|e| classify_io(&e))?;
-        return start(stream, conninfo, None, "").await;
+        require_peer(conninfo, &stream)?;
+        return start(stream, conninfo, None, &Name::default()).await;
     }
-    let name = address.host.as_deref().unwrap_or(host);
+    let name = &Name {
+        asked: address.host.clone().unwrap_or_default(),
+        told: address.host.clone().unwrap_or_else(|| host.to_owned()),
+    };
     let mode = conninfo
         .sslmode()
         .map_err(|e| PostgresError::Unusable(chain(&e)))?;
@@ -291,6 +303,29 @@ async fn connect_to(conninfo: &Conninfo, address: &Address) -> Result<Session, P
     start(stream, conninfo, second, name)
         .await
         .map_err(|_| error)
+}
+
+/// The names of a server for TLS.
+#[derive(Default)]
+struct Name {
+    /// What the connection string calls it; empty if it only has an address. This is verified.
+    asked: String,
+    /// The same, or the address. This is told to the server.
+    told: String,
+}
+
+/// `requirepeer`: the server must run as this user.
+fn require_peer(conninfo: &Conninfo, stream: &UnixStream) -> Result<(), PostgresError> {
+    let Some(required) = conninfo.get("requirepeer") else {
+        return Ok(());
+    };
+    let peer = stream.peer_cred().map_err(|error| classify_io(&error))?;
+    match name_of(peer.uid()).as_deref() == Some(required) {
+        true => Ok(()),
+        false => Err(PostgresError::Unusable(
+            "the server does not run as the user that `requirepeer` names".to_owned(),
+        )),
+    }
 }
 
 async fn tcp(conninfo: &Conninfo, host: &str, port: u16) -> Result<TcpStream, PostgresError> {
@@ -323,10 +358,16 @@ async fn tcp(conninfo: &Conninfo, host: &str, port: u16) -> Result<TcpStream, Po
 fn keep_alive(conninfo: &Conninfo, stream: &TcpStream) -> std::io::Result<()> {
     use rustix::net::sockopt;
     stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(2))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(1))?;
-    sockopt::set_tcp_keepcnt(stream, 3)?;
+    let seconds = |given: Result<Option<Duration>, _>, usual| {
+        given.ok().flatten().unwrap_or(Duration::from_secs(usual))
+    };
+    if conninfo.keepalives().unwrap_or(true) {
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, seconds(conninfo.keepalives_idle(), 2))?;
+        sockopt::set_tcp_keepintvl(stream, seconds(conninfo.keepalives_interval(), 1))?;
+        let count = conninfo.keepalives_count().ok().flatten();
+        sockopt::set_tcp_keepcnt(stream, count.unwrap_or(3))?;
+    }
     let given = conninfo
         .tcp_user_timeout()
         .ok()
@@ -339,23 +380,14 @@ fn keep_alive(conninfo: &Conninfo, stream: &TcpStream) -> std::io::Result<()> {
 async fn start<S>(
     stream: S,
     conninfo: &Conninfo,
-    tls: Option<SslMode>,
-    server_name: &str,
+    mode: Option<SslMode>,
+    name: &Name,
 ) -> Result<Session, PostgresError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug + 'static,
 {
-    let mut config = Config::new();
-    config.user(conninfo.get("user").unwrap_or_default());
-    config.dbname(conninfo.get("dbname").unwrap_or_default());
-    config.application_name(conninfo.get("application_name").unwrap_or("repoint"));
-    if let Some(password) = conninfo.get("password") {
-        config.password(password);
-    }
-    if let Some(options) = conninfo.get("options") {
-        config.options(options);
-    }
-    let Some(mode) = tls else {
+    let mut config = login::configuration(conninfo)?;
+    let Some(mode) = mode else {
         config.ssl_mode(tokio_postgres::config::SslMode::Disable);
         let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(classify)?;
         let version = connection
@@ -372,11 +404,15 @@ where
         | SslMode::VerifyCa
         | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
     });
-    let unusable = |error: openssl::error::ErrorStack| PostgresError::Unusable(error.to_string());
-    let mut maker = connector(conninfo, mode).map_err(unusable)?;
-    let tls = <MakeTlsConnector as MakeTlsConnect<S>>::make_tls_connect(&mut maker, server_name)
-        .map_err(unusable)?;
-    let (client, connection) = config.connect_raw(stream, tls).await.map_err(classify)?;
+    let mut tls = tls::connector(conninfo, mode, &name.asked).map_err(PostgresError::Unusable)?;
+    let connect =
+        <MakeTlsConnector as MakeTlsConnect<S>>::make_tls_connect(&mut tls.maker, &name.told)
+            .map_err(|error| PostgresError::Unusable(error.to_string()))?;
+    let connected = config.connect_raw(stream, connect).await;
+    let (client, connection) = connected.map_err(|error| match tls.refusal() {
+        Some(refusal) => PostgresError::Unusable(refusal),
+        None => classify(error),
+    })?;
     let version = connection
         .parameter("server_version")
         .unwrap_or_default()
@@ -405,44 +441,6 @@ where
     }
 }
 
-/// TLS with libpq's meanings: encryption alone up to `require`, the chain for `verify-ca` (and for
-/// `require` when a root certificate is named), the name too for `verify-full`.
-fn connector(
-    conninfo: &Conninfo,
-    mode: SslMode,
-) -> Result<MakeTlsConnector, openssl::error::ErrorStack> {
-    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-    let root = conninfo.get("sslrootcert").filter(|root| *root != "system");
-    let verify = match mode {
-        SslMode::VerifyCa | SslMode::VerifyFull => true,
-        SslMode::Require => root.is_some(),
-        SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
-    };
-    if let Some(root) = root.filter(|_| verify) {
-        // A fresh store: the system's own authorities do not count when a root is named.
-        builder.set_cert_store(openssl::x509::store::X509StoreBuilder::new()?.build());
-        builder.set_ca_file(root)?;
-    }
-    builder.set_verify(if verify {
-        SslVerifyMode::PEER
-    } else {
-        SslVerifyMode::NONE
-    });
-    if let Some(certificate) = conninfo.get("sslcert") {
-        builder.set_certificate_chain_file(certificate)?;
-        if let Some(key) = conninfo.get("sslkey") {
-            builder.set_private_key_file(key, SslFiletype::PEM)?;
-        }
-    }
-    let mut maker = MakeTlsConnector::new(builder.build());
-    let name_counts = mode == SslMode::VerifyFull;
-    maker.set_callback(move |configuration, _| {
-        configuration.set_verify_hostname(name_counts);
-        Ok(())
-    });
-    Ok(maker)
-}
-
 fn classify(error: tokio_postgres::Error) -> PostgresError {
     if let Some(answer) = error.as_db_error() {
         return PostgresError::Answered {
@@ -453,6 +451,13 @@ fn classify(error: tokio_postgres::Error) -> PostgresError {
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            // An alert of TLS arrives as an error of the stream, and is the word of a live server.
+            let alert = io
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<openssl::ssl::Error>());
+            if let Some(alert) = alert.and_then(openssl::ssl::Error::ssl_error) {
+                return PostgresError::Unusable(tls::words(alert));
+            }
             // Errors of the kernel have a number; those without are tokio-postgres's, about bytes
             // that make no sense.
             let ended = io.kind() == std::io::ErrorKind::UnexpectedEof;

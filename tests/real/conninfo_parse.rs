@@ -89,14 +89,14 @@ fn compiled(directory: &Path) -> PathBuf {
 /// Keywords and values, or libpq's words.
 fn of_libpq(program: &Path, text: &str) -> Result<BTreeMap<String, String>, String> {
     let output = process::run(Command::new(program).arg(text), "", DEADLINE);
-    let printed = String::from_utf8(output.stdout).expect("libpq gives back what it was given");
+    let printed = String::from_utf8_lossy(&output.stdout);
     match output.status.code() {
         Some(0) => {}
         Some(1) => return Err(printed.trim_end().to_owned()),
         other => panic!("{text:?}: {other:?}"),
     }
     let pair = |pair: &str| {
-        let (keyword, value) = pair.split_once('=').expect("keyword=value");
+        let (keyword, value) = pair.split_once('=').unwrap_or((pair, "?"));
         (keyword.to_owned(), value.to_owned())
     };
     Ok(printed.split_terminator('\0').map(pair).collect())

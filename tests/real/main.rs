@@ -4,6 +4,7 @@
 mod fixture;
 
 // What several files share.
+mod psql;
 mod registered;
 mod scene;
 mod served;
@@ -27,6 +28,7 @@ mod hook_arguments;
 mod hook_failures;
 mod hostile_data;
 mod killed_daemon;
+mod libpq_files;
 mod log_format;
 mod login_retry;
 mod node_check;
@@ -52,5 +54,6 @@ mod several_processes;
 mod short_outage;
 mod stop_and_reload;
 mod tables;
+mod tls;
 mod unreachable_pooler;
 mod whole_ini;

@@ -226,7 +226,8 @@ impl Draft {
     }
 
     fn conninfo(&mut self, at: At<'_>) -> Option<Conninfo> {
-        match Conninfo::parse(at.value()) {
+        let parsed = Conninfo::parse(at.value());
+        match parsed.and_then(|conninfo| conninfo.check().map(|()| conninfo)) {
             Ok(conninfo) => {
                 let lacking: Vec<&str> = lacking(&conninfo).collect();
                 for message in &lacking {
