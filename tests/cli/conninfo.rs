@@ -1,4 +1,5 @@
 //! A connection string that will not do is refused where it is read, and nothing of it is shown.
+
 use crate::Place;
 
 /// Each holds the password `hunter2` somewhere, and what is said of it.

@@ -47,6 +47,7 @@ mod refused_host;
 mod refused_template;
 mod register;
 mod render;
+mod repmgr_syntax;
 mod restored_file;
 mod rubbish;
 mod service_status;

@@ -12,6 +12,8 @@ const SYNTAX_ERRORS_MAX: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Name,
+    /// `a.b`: a name, but no value.
+    Qualified,
     Quoted,
     /// A number or an unquoted word: a value, never a name.
     Word,
@@ -75,7 +77,7 @@ fn entry(text: &str, line: usize) -> Result<Option<Entry>, Near<'_>> {
     let Some(name) = tokens.next() else {
         return Ok(None);
     };
-    if name.kind != Kind::Name {
+    if !matches!(name.kind, Kind::Name | Kind::Qualified) {
         return Err(Some(name));
     }
     let value = match tokens.next() {
@@ -129,17 +131,18 @@ fn is_letter(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
 }
 
-/// A name, which may be qualified (`a.b`), or else an unquoted value.
+/// A name, or else an unquoted value.
 fn word(text: &str) -> (Kind, usize) {
     let in_name = |c: char| is_letter(c) || c.is_ascii_digit();
     let in_word = |c: char| in_name(c) || matches!(c, '-' | '.' | ':' | '/');
     let length = length_while(text, in_word);
     let is_name = |part: &str| part.starts_with(is_letter) && part.chars().all(in_name);
-    let named = match text[..length].split_once('.') {
-        Some((first, second)) => is_name(first) && is_name(second),
-        None => is_name(&text[..length]),
+    let kind = match text[..length].split_once('.') {
+        Some((first, second)) if is_name(first) && is_name(second) => Kind::Qualified,
+        None if is_name(&text[..length]) => Kind::Name,
+        Some(_) | None => Kind::Word,
     };
-    (if named { Kind::Name } else { Kind::Word }, length)
+    (kind, length)
 }
 
 /// An integer with letters behind it, or a real number; the longer of both.
@@ -265,7 +268,8 @@ mod tests {
             ("a = /", "…"),
             ("a = node-1:x/y.z", "node-1:x/y.z"),
             ("a = é", "é"),
-            ("a = b.c", "b.c"),
+            ("a = b.c.d", "b.c.d"),
+            ("a.b = c", "c"),
         ] {
             let scanned = scan(text);
             match scanned.entries.first() {
@@ -297,6 +301,7 @@ mod tests {
             ("a-b = c", Some("a-b")),
             ("a = b%c", Some("%")),
             ("a = -", Some("-")),
+            ("a = b.c", Some("b.c")),
         ] {
             let scanned = scan(&format!("x = 1\n{text}\ny = 2"));
             let near = near.map(str::to_owned);

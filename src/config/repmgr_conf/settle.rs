@@ -111,6 +111,8 @@ impl Draft {
                     format!("repmgr 3's name of `{new}`; ignored, write `{new}`"),
                 );
             }
+            // repmgr 5 takes many of them empty; here nothing depends on it.
+            Role::Unused(_) if at.value().is_empty() => {}
             Role::Unused(_) | Role::Read => {
                 let value = at.value();
                 if value.trim().is_empty() {

@@ -239,7 +239,7 @@ fn includes_that_cannot_be_followed_are_told_with_their_place() {
         .collect();
     files.push((
         "/etc/loop.conf".to_owned(),
-        "include repmgr.conf".to_owned(),
+        "include 'repmgr.conf'".to_owned(),
     ));
     files.push(("/etc/bad.conf".to_owned(), "\n\nnode_id = x".to_owned()));
     let files: Vec<(&str, &str)> = files
@@ -266,7 +266,7 @@ fn includes_that_cannot_be_followed_are_told_with_their_place() {
              line",
         ),
         (
-            "include loop.conf",
+            "include 'loop.conf'",
             "/etc/loop.conf:1: include: `/etc/repmgr.conf` is being read already: a loop",
         ),
         (
@@ -274,7 +274,7 @@ fn includes_that_cannot_be_followed_are_told_with_their_place() {
             "/etc/10.conf:2: include: files include each other more than 10 deep",
         ),
         (
-            "include bad.conf",
+            "include 'bad.conf'",
             "/etc/bad.conf:3: node_id: `x` is not a whole number",
         ),
     ] {
@@ -379,7 +379,7 @@ const BROKEN: [(&str, &str); 34] = [
      write `true` or `false`",
     ),
     (
-        "log_file=repmgr.log",
+        "log_file='repmgr.log'",
         "4: log_file: `repmgr.log` is relative; write a path that begins \
      with `/`",
     ),
@@ -388,13 +388,13 @@ const BROKEN: [(&str, &str); 34] = [
         "4: repmgrd_pid_file: a path must not hold control characters",
     ),
     (
-        "repoint_pgbouncers=pgbouncers.toml",
+        "repoint_pgbouncers='pgbouncers.toml'",
         "4: repoint_pgbouncers: `pgbouncers.toml` is relative; \
      write a path that begins with `/`",
     ),
     (
-        "promote_command=''",
-        "4: promote_command: no value provided",
+        "event_notification_command=''",
+        "4: event_notification_command: no value provided",
     ),
     (
         "log_level INFO DEBUG",
@@ -510,6 +510,9 @@ fn options_of_repmgr_without_meaning_here_are_known() {
             _ => "1",
         };
         let conf = conf(&format!("{NODE}{name}={value}\n"));
+        if matches!(role, Role::Unused(_)) {
+            read_with(&format!("{NODE}{name}=''\n"), &Memory::default()).expect(name);
+        }
         let odd = matches!(role, Role::Renamed(_));
         assert_eq!(conf.warnings.len(), usize::from(odd), "{name}");
     }
