@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::fixture::Cluster;
-use crate::notify::{cluster, configuration, told};
+use crate::notify::{cluster, configuration, told, wait_for_login_retry};
 use crate::watching::serves;
 
 /// What it may take longer than it was told, on a loaded machine.
@@ -60,17 +60,17 @@ fn assert_only_pgb1_moves(cluster: &Cluster, reason: &str) {
     assert_eq!(called.code, 1);
     assert_says_what_to_do(&called, 1);
     assert!(serves(cluster, 1, 1));
-    assert_eq!(cluster.pooler(1).config("server_login_retry"), "1");
+    wait_for_login_retry(&cluster.poolers()[..1]);
 }
 
 /// The last words on standard error.
 #[track_caller]
 fn assert_says_what_to_do(called: &Called, missing: usize) {
-    let end = format!(
-        "repoint: {missing} of 2 PgBouncers not redirected; \
-         run the same command again when the cause is gone\n"
-    );
-    assert!(called.stderr.ends_with(&end), "{}", called.stderr);
+    let last = called.stderr.lines().last().unwrap_or_default();
+    let begin = format!("repoint: {missing} of 2 PgBouncers not redirected: pgb");
+    assert!(last.starts_with(&begin), "{}", called.stderr);
+    let end = "; when the cause is gone, run the same command again, or `repoint notify --again`";
+    assert!(last.ends_with(end), "{}", called.stderr);
 }
 
 /// The reason is told, and neither file nor PgBouncer has been touched.
