@@ -78,7 +78,13 @@ impl std::fmt::Display for Sight {
 #[must_use]
 pub fn judge(node: NodeId, local: NodeId, sights: &[Sight]) -> Verdict {
     let Some(sight) = sights.iter().find(|sight| sight.node_id == node) else {
-        return Verdict::NotYet(format!("no node has the id {node}"));
+        let silent = sights.iter().filter(|sight| sight.answer.is_err());
+        let silent: String = silent
+            .map(|sight| format!("; {}", why_not(sight)))
+            .collect();
+        return Verdict::NotYet(format!(
+            "no node that is known here has the id {node}{silent}"
+        ));
     };
     let standing = match &sight.answer {
         Ok(standing) => standing,
@@ -304,7 +310,10 @@ mod tests {
             "refuses writes",
         );
         let unknown = judge(NodeId(9), NodeId(2), &[sight(2, Ok(primary(2)))]);
-        assert_eq!(unknown, Verdict::NotYet("no node has the id 9".to_owned()));
+        assert_eq!(
+            unknown,
+            Verdict::NotYet("no node that is known here has the id 9".to_owned())
+        );
         let silent = judge(NodeId(1), NodeId(2), &[sight(1, dead())]);
         let why = "node \"node1\" (ID: 1) cannot be asked: refused";
         assert_eq!(silent, Verdict::NotYet(why.to_owned()));

@@ -39,3 +39,23 @@ fn a_killed_primary_is_left_for_the_standby_that_repmgrd_promotes() {
     assert_eq!(before, files(), "the files were touched");
     wait_for_login_retry(cluster.poolers());
 }
+
+#[test]
+fn the_pgbouncers_follow_a_switchover_and_nobody_is_left_on_the_old_primary() {
+    let cluster = Streaming::start(2);
+    cluster.start_repmgrd();
+    cluster.assert_writes_reach(1);
+    let told = cluster.node(2).repmgr(&["standby", "switchover"]);
+    assert!(told.contains("STANDBY SWITCHOVER has completed"), "{told}");
+    // Both events were sent by this very command, which waits for its own.
+    cluster.wait_until_served(2);
+    cluster.assert_writes_reach(2);
+    assert_eq!(cluster.node(1).is_in_recovery(), Some(true));
+    for pooler in cluster.poolers() {
+        let old = cluster.node(1).port().to_string();
+        let rows = pooler.admin("SHOW SERVERS");
+        let on_old = rows.iter().filter(|row| row["port"] == old).count();
+        assert_eq!(on_old, 0, "{rows:?}");
+    }
+    wait_for_login_retry(cluster.poolers());
+}
