@@ -1,5 +1,5 @@
-//! `repoint notify`: what a real repmgrd calls, in place of `bdr-pgbouncer.sh` or of a script of the
-//! operator's.
+//! `repoint notify`: what a real repmgrd calls, in place of `bdr-pgbouncer.sh` or of a script of
+//! the operator's.
 //!
 //! What an event leads to is `core::notification`'s, who is the primary `core::primary`'s. Here the
 //! facts for both are collected; [`course`] carries out what follows.

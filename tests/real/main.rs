@@ -37,6 +37,7 @@ mod notify_again;
 mod notify_failures;
 mod notify_promotion;
 mod notify_race;
+mod notify_registered;
 mod notify_repmgrd;
 mod operator;
 mod password;

@@ -9,7 +9,7 @@ use crate::watching::{DEADLINE, serves};
 /// More than the time limit that `notify` has by itself.
 const ENDS_BY_ITSELF: Duration = Duration::from_secs(40);
 
-/// With a `server_login_retry` that is over soon: it is set again some seconds after `notify` ended.
+/// With a `server_login_retry` that is over soon: it is set again some seconds after `notify`.
 pub(crate) fn cluster() -> Cluster {
     let lines = "server_login_retry = 1";
     Cluster::builder().poolers(2).pooler_lines(lines).start()
@@ -97,6 +97,30 @@ pgb2: redirected `app` (a query through it landed on node 1) in N ms
         "the files were touched"
     );
     wait_for_login_retry(cluster.poolers());
+}
+
+#[test]
+fn repmgrd_is_not_kept_waiting_for_server_login_retry_which_is_set_again_later() {
+    let lines = "server_login_retry = 5";
+    let cluster = Cluster::builder().poolers(1).pooler_lines(lines).start();
+    let file = configuration(&cluster, 1);
+    let pooler = cluster.pooler(1);
+    cluster.node2().kill9();
+    let output = cluster.repoint(&["-f", &file, "notify", "2", "bdr_failover", "1"]);
+    let (code, stdout, stderr) = told(&output);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert_eq!(
+        pooler.config("server_login_retry"),
+        "0.02",
+        "notify has ended before"
+    );
+    let record = pooler
+        .file()
+        .with_file_name(".databases.ini.repoint-operation");
+    assert!(record.exists(), "what is owed is on record");
+    wait_until(DEADLINE, "server_login_retry as it was", || {
+        pooler.config("server_login_retry") == "5" && !record.exists()
+    });
 }
 
 #[test]

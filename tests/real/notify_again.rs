@@ -45,7 +45,7 @@ fn a_primary_that_no_event_told_of_is_found_and_later_nothing_is_left_to_do() {
 
     cluster.node(1).start();
     let two = "more than one node is a primary: node \"node1\" (ID: 1) on timeline 1, \
-               node \"node2\" (ID: 2) on timeline 2; stop or rejoin the one that is not meant to be";
+               node \"node2\" (ID: 2) on timeline 2; stop or rejoin the one that is not meant";
     for host in [1, 2] {
         assert_refused(&cluster, || again(&cluster, host), two);
     }

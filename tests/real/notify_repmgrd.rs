@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::fixture::{Streaming, wait_until};
-use crate::notify::wait_for_login_retry;
+use crate::notify::{told, wait_for_login_retry};
 
 /// For what repmgrd does by itself; generous, for a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -58,4 +58,67 @@ fn the_pgbouncers_follow_a_switchover_and_nobody_is_left_on_the_old_primary() {
         assert_eq!(on_old, 0, "{rows:?}");
     }
     wait_for_login_retry(cluster.poolers());
+}
+
+#[test]
+fn what_repmgrd_could_not_get_done_is_in_its_log_and_finished_with_again() {
+    let cluster = Streaming::start(2);
+    let conf = cluster.node(2).repmgr_conf();
+    let text = std::fs::read_to_string(&conf).expect("it is there");
+    let shorter = text.replace("\"%c\" \"%a\"", "\"%c\" \"%a\" --timeout 5");
+    cluster.home().write(&conf, &shorter);
+    cluster.start_repmgrd();
+    let away = &cluster.poolers()[1];
+    away.kill9();
+    cluster.node(1).kill9();
+    let log = || cluster.node(2).repmgrd_log();
+    let line = "repoint: 1 of 2 PgBouncers not redirected: pgb2: log in to the admin console at ";
+    wait_until(DEADLINE, line, || log().contains(line));
+    let line = "monitoring cluster primary \"node2\" (ID: 2)";
+    wait_until(DEADLINE, line, || log().contains(line));
+    assert!(
+        log().contains("[WARNING] unable to execute event notification command"),
+        "{}",
+        log()
+    );
+    assert!(cluster.serves(&cluster.poolers()[0], 2));
+
+    away.start();
+    let again = cluster.repoint(2, &["notify", "--again"]);
+    assert!(again.status.success(), "{again:?}");
+    cluster.wait_until_served(2);
+    cluster.assert_writes_reach(2);
+}
+
+#[test]
+fn with_three_nodes_everything_goes_to_the_one_that_was_promoted() {
+    let cluster = Streaming::start(3);
+    // Those that follow it tell of it as well, if that is wanted.
+    for member in cluster.nodes() {
+        let text = std::fs::read_to_string(member.repoint_toml()).expect("it is there");
+        let act_on = "act_on = [\"standby_promote\", \"repmgrd_failover_follow\"]";
+        cluster
+            .home()
+            .write(&member.repoint_toml(), &format!("{act_on}\n{text}"));
+    }
+    cluster.start_repmgrd();
+    cluster.node(1).kill9();
+    let promoted = || {
+        let open = |id: &usize| cluster.node(*id).is_in_recovery() == Some(false);
+        [2, 3].into_iter().find(open)
+    };
+    wait_until(DEADLINE, "a promotion", || promoted().is_some());
+    let primary = promoted().expect("there is one");
+    cluster.wait_until_served(primary);
+    cluster.assert_writes_reach(primary);
+
+    let follower = 5 - primary;
+    let log = || cluster.node(follower).repmgrd_log();
+    let followed = format!("notify {follower} repmgrd_failover_follow 1");
+    wait_until(DEADLINE, &followed, || log().contains(&followed));
+    let event = ["notify", "2", "repmgrd_failover_follow", "1", "", ""];
+    let (code, stdout, stderr) = told(&cluster.repoint(follower, &event));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let left_alone = format!("left alone: it serves node {primary} already");
+    assert_eq!(stdout.matches(&left_alone).count(), 2, "{stdout}");
 }

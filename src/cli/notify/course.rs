@@ -131,12 +131,12 @@ impl Course {
         watched: &mut Watched,
         deadline: Instant,
     ) -> anyhow::Result<Generation> {
-        let mut decided = None;
+        let mut decided: Option<Generation> = None;
         loop {
             // After the look: what this decision supersedes was decided before this was true.
             let highest = watched.known.values().map(|status| status.generation);
             let highest = highest.max().unwrap_or(Generation::NONE);
-            if let (Err(error), decided) = (self.confirm(deadline).await, decided) {
+            if let Err(error) = self.confirm(deadline).await {
                 return decided.ok_or(error);
             }
             // Named after the target, not after this host: two calls at once with opposite targets

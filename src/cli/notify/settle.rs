@@ -1,7 +1,7 @@
 //! Paying later: a process of its own that stays until `server_login_retry` can be set again.
 //!
-//! What is owed is on record on the PgBouncers' hosts before this process begins, so nothing is lost
-//! with it: whoever looks next pays what is overdue.
+//! What is owed is on record on the PgBouncers' hosts before this process begins, so nothing is
+//! lost with it: whoever looks next pays what is overdue.
 
 use std::collections::BTreeMap;
 use std::path::Path;
