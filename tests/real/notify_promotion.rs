@@ -5,8 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Pooler, Streaming};
+use repoint::config::NodeId;
+use repoint::generation::Generation;
+use repoint::render::header;
+
+use crate::fixture::{Pooler, Streaming, wait_until};
 use crate::notify::{told, without_times};
+use crate::watching::DEADLINE;
 
 /// What must not change when nothing is to be done: content, and that nobody wrote it again.
 type Untouched = (String, i64, i64, u64, usize);
@@ -291,4 +296,104 @@ fn rows_that_an_attacker_wrote_are_told_in_one_line_and_keep_nobody_from_the_pri
         };
         assert_refused(&cluster, call, words);
     }
+}
+
+#[test]
+fn an_old_primary_that_is_silent_delays_nobody() {
+    let cluster = Streaming::start(2);
+    cluster.assert_writes_reach(1);
+    cluster.node(1).freeze();
+    cluster.node(2).promote(cluster.node(1));
+    let (code, stdout, stderr) = notify(&cluster, 2, "2", "standby_promote");
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    cluster.assert_writes_reach(2);
+    cluster.node(1).thaw();
+    let (code, stdout, stderr) = notify(&cluster, 2, "2", "repmgrd_failover_promote");
+    assert_eq!((code, stdout.as_str()), (0, LEFT_ALONE), "{stderr}");
+}
+
+#[test]
+fn of_two_that_were_promoted_at_once_none_is_believed_until_one_is_gone() {
+    let cluster = Streaming::start(3);
+    cluster.node(1).kill9();
+    for id in [2, 3] {
+        cluster.node(id).promote(cluster.node(1));
+    }
+    let before = state(&cluster);
+    let [two, three] = thread::scope(|scope| {
+        let two = scope.spawn(|| notify(&cluster, 2, "2", "standby_promote"));
+        let three = scope.spawn(|| notify(&cluster, 3, "3", "standby_promote"));
+        [two, three].map(|call| call.join().expect("it ends"))
+    });
+    for (code, stdout, stderr) in [&two, &three] {
+        assert_eq!((*code, stdout.as_str()), (1, ""), "{stderr}");
+        assert!(
+            stderr.contains("are both primaries on timeline 2; stop the one"),
+            "{stderr}"
+        );
+    }
+    assert_eq!(before, state(&cluster));
+    cluster.node(3).kill9();
+    let (code, stdout, stderr) = notify(&cluster, 2, "2", "standby_promote");
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    cluster.assert_writes_reach(2);
+}
+
+#[test]
+fn a_contrary_decision_that_shows_up_meanwhile_is_topped_by_the_true_primary() {
+    let cluster = Streaming::start(2);
+    let late = &cluster.poolers()[1];
+    cluster.node(1).kill9();
+    cluster.node(2).promote(cluster.node(1));
+    late.stop_sshd();
+    let arguments = ["notify", "2", "standby_promote", "1", "--timeout", "40"];
+    let (code, stdout, stderr) = thread::scope(|scope| {
+        let call = scope.spawn(|| told(&cluster.repoint(2, &arguments)));
+        let first = &cluster.poolers()[0];
+        wait_until(DEADLINE, "pgb1 on node 2", || cluster.serves(first, 2));
+        // As somebody wrote it who still took node 1 for the primary.
+        let contrary = Generation::parse("9.1").expect("a generation");
+        let (one, body) = (NodeId(1), late.file_text());
+        let text = header::with_header(contrary, one, one, &body);
+        late.write_file(&String::from_utf8(text).expect("text"));
+        late.start_sshd();
+        call.join().expect("it ends")
+    });
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    cluster.assert_writes_reach(2);
+    assert!(
+        late.file_text()
+            .starts_with(";repoint v1 generation=10.2 active=2 ")
+    );
+}
+
+#[test]
+fn nodes_that_the_configuration_lists_need_not_be_asked_for() {
+    let cluster = Streaming::start(2);
+    let path = cluster.node(1).repoint_toml();
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    let list = |second: &str| {
+        let pgbouncers = &text[text.find("[[pgbouncer]]").expect("one")..];
+        let run = text
+            .lines()
+            .find(|line| line.starts_with("runtime_directory"));
+        let nodes = [(1, "node1"), (2, second)].map(|(id, name)| {
+            let conninfo = cluster.node(id).conninfo();
+            format!("[[node]]\nnode_id = {id}\nnode_name = \"{name}\"\nconninfo = \"{conninfo}\"\n")
+        });
+        let run = run.expect("a directory");
+        let text = format!("node_id = 1\n{run}\n{}{pgbouncers}", nodes.concat());
+        cluster.home().write(&path, &text);
+    };
+    cluster.node(1).kill9();
+    cluster.node(2).promote(cluster.node(1));
+    list("other");
+    let event = || notify(&cluster, 1, "2", "standby_promote");
+    let words = "node 2 is \"other\" in the configuration, but \"node2\" in its own repmgr.nodes";
+    assert_refused(&cluster, event, words);
+    list("node2");
+    // From the host of the dead node, too.
+    let (code, stdout, stderr) = event();
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    cluster.assert_writes_reach(2);
 }
