@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use repoint::config::NodeId;
+use repoint::config::{Monitoring, NodeId};
 use repoint::core::cluster::{Action, ClaimResult, Cluster};
 use repoint::core::node::{Fault, Health};
 use repoint::core::worker::Status;
@@ -45,7 +45,14 @@ impl Agent {
     /// Sees its own node alive and the other one dead.
     fn new(own: NodeId, poolers: usize, now: Instant) -> Self {
         let names = (0..poolers).map(|number| number.to_string());
-        let mut cluster = Cluster::new(own, NODES, names, Duration::from_secs(1));
+        let monitoring = Monitoring {
+            monitor_interval: Duration::from_secs(1),
+            reconnect_attempts: 3,
+            reconnect_interval: Duration::from_secs(1),
+            recovery_timeout: Duration::from_secs(30),
+            local_only: false,
+        };
+        let mut cluster = Cluster::new(own, NODES, names, monitoring);
         let up = Health::Up {
             identity: "x".to_owned(),
         };

@@ -31,12 +31,15 @@ pub(super) enum Told {
     Result(NodeId, ClaimResult),
     /// The pauses of the surviving node, before the answer to the request that was granted.
     Pauses(Vec<Pause>),
+    /// Another agent has it: that of this node, if it can be seen. Told before the result.
+    Holder(Option<NodeId>),
     /// The session that held it is gone.
     Lost,
 }
 
-/// Serves requests until nobody makes any more.
+/// Serves requests until nobody makes any more, for the agent of the node `own`.
 pub(super) async fn hold(
+    own: NodeId,
     nodes: BTreeMap<NodeId, Node>,
     mut wanted: watch::Receiver<Wanted>,
     told: mpsc::Sender<Told>,
@@ -44,6 +47,7 @@ pub(super) async fn hold(
     // The session of the last request: a lock that is asked for again needs no new login.
     let mut session: Option<(NodeId, ClaimSession)> = None;
     let mut held = false;
+    let mut holder = None;
     loop {
         if held {
             tokio::select! {
@@ -67,7 +71,7 @@ pub(super) async fn hold(
         match request {
             Wanted::Nothing => (session, held) = (None, false),
             Wanted::On(on, _) => {
-                let mut result = take(&nodes, on, &mut session).await;
+                let mut result = take(own, &nodes, on, &mut session).await;
                 if result == ClaimResult::Granted {
                     match read_pauses(session.as_ref()).await {
                         Ok(pauses) => {
@@ -80,6 +84,14 @@ pub(super) async fn hold(
                     }
                 }
                 held = result == ClaimResult::Granted;
+                if let (ClaimResult::Held, Some((_, session))) = (&result, &session) {
+                    let found = session.holder().await.ok().flatten();
+                    if found != std::mem::replace(&mut holder, found)
+                        && told.send(Told::Holder(found)).await.is_err()
+                    {
+                        return;
+                    }
+                }
                 if told.send(Told::Result(on, result)).await.is_err() {
                     return;
                 }
@@ -89,6 +101,7 @@ pub(super) async fn hold(
 }
 
 async fn take(
+    own: NodeId,
     nodes: &BTreeMap<NodeId, Node>,
     on: NodeId,
     session: &mut Option<(NodeId, ClaimSession)>,
@@ -97,7 +110,7 @@ async fn take(
         return ClaimResult::Failed("no such node".to_owned());
     };
     if session.as_ref().is_none_or(|(at, _)| *at != on) {
-        match ClaimSession::open(&node.conninfo).await {
+        match ClaimSession::open_for(&node.conninfo, own).await {
             Ok(opened) => *session = Some((on, opened)),
             Err(error) => return ClaimResult::Failed(error.to_string()),
         }

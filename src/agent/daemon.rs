@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::claim::{self, Wanted};
 use super::fleet::Fleet;
@@ -15,12 +15,14 @@ use super::nodes::{self, Probed};
 use super::planning::{Planner, PlanningError};
 use super::pooler::Identities;
 use super::recorder::{self, Job};
+use super::words::Words;
 use crate::config::{Config, NodeId};
-use crate::core::cluster::{Action, Cluster, Recovery};
+use crate::core::cluster::{Action, Cluster, Recovery, report};
 use crate::core::node::Health;
 use crate::core::pause::Pause;
 use crate::core::plan::Decision;
-use crate::core::worker::{Status, note_foreign};
+use crate::core::worker::note_foreign;
+use crate::generation::Generation;
 
 /// When the daemon is told to stop, what is under way is brought to its end within this time.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -29,9 +31,27 @@ const QUEUE: usize = 256;
 /// Hook and rows of a daemon that stops.
 const RECORD_LIMIT: Duration = Duration::from_secs(2);
 
+/// Why the daemon is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// For good: `repmgrd_shutdown`.
+    Stop,
+    /// Another one begins at once, with a new configuration.
+    Reload,
+}
+
 struct Agent {
     config: Arc<Config>,
     cluster: Cluster,
+    words: Words,
+    /// Whether the other node is to be probed.
+    peer_wanted: watch::Sender<bool>,
+    /// `repmgrd_start` is still to be written.
+    announces_start: bool,
+    /// Who holds the claim, when it is somebody else.
+    holder: Option<NodeId>,
+    /// When the log is to say again that the daemon is there.
+    status_at: Option<Instant>,
     identities: watch::Sender<Identities>,
     wanted: watch::Sender<Wanted>,
     requests: u64,
@@ -52,12 +72,14 @@ pub fn planners(config: &Config) -> Result<BTreeMap<String, Planner>, PlanningEr
     config.pgbouncers.iter().map(planner).collect()
 }
 
-/// Runs until `stop` is done, then brings what is under way to its end.
+/// Runs until `stop` is done, then brings what is under way to its end. `first`: it does not go on
+/// for one that ended with [`Ending::Reload`].
 pub async fn run(
     config: Config,
     planners: BTreeMap<String, Planner>,
     sockets: &Path,
-    stop: impl Future<Output = ()>,
+    first: bool,
+    stop: impl Future<Output = Ending>,
 ) {
     let config = Arc::new(config);
     let (identities, identified) = watch::channel(Identities::new());
@@ -70,43 +92,59 @@ pub async fn run(
     };
     let mut monitors = JoinSet::new();
     let (probe_tx, mut probes) = mpsc::channel(QUEUE);
+    let (always, peer_wanted) = (watch::Sender::new(true), watch::Sender::new(true));
     for node in config.nodes.values().cloned() {
-        monitors.spawn(nodes::watch(node, config.monitoring, probe_tx.clone()));
+        let wanted = match node.node_id == config.node_id {
+            true => always.subscribe(),
+            false => peer_wanted.subscribe(),
+        };
+        let watch = nodes::watch(node, config.monitoring, wanted, probe_tx.clone());
+        monitors.spawn(watch);
     }
     let (wanted, wants) = watch::channel(Wanted::Nothing);
     let (claim_tx, mut claims) = mpsc::channel(QUEUE);
-    monitors.spawn(claim::hold(config.nodes.clone(), wants, claim_tx));
+    let (own, nodes) = (config.node_id, config.nodes.clone());
+    monitors.spawn(claim::hold(own, nodes, wants, claim_tx));
     let (jobs, job_rx) = mpsc::channel(QUEUE);
     let (told_tx, mut told) = mpsc::channel(QUEUE);
     let record = recorder::record(Arc::clone(&config), job_rx, jobs.downgrade(), told_tx);
     let recorder = tokio::spawn(record);
     let (paused_tx, mut paused) = mpsc::channel(QUEUE);
     let heartbeat = Heartbeat::start(&config, &paused_tx);
-    let mut agent = Agent::new(config, identities, wanted, jobs, heartbeat);
+    let mut agent = Agent::new(config, identities, wanted, peer_wanted, jobs, heartbeat);
+    agent.announces_start = first;
+    agent.say_start();
     tokio::pin!(stop);
-    loop {
+    let ending = loop {
         agent.act(&fleet);
-        let far = Instant::now() + Duration::from_secs(3600);
-        let wake = agent.cluster.wake_at().unwrap_or(far);
         tokio::select! {
             Some(probed) = probes.recv() => agent.probed(probed),
             Some((name, status)) = fleet.heard() => agent.cluster.pooler(&name, status),
             Some(claimed) = claims.recv() => agent.claimed(&claimed),
             Some(heard) = told.recv() => agent.told(heard),
             Some(copy) = paused.recv() => agent.pauses_read(&copy),
-            () = tokio::time::sleep_until(wake.into()) => {}
-            () = &mut stop => break,
+            () = tokio::time::sleep_until(agent.wake_at().into()) => agent.say_status(),
+            ending = &mut stop => break ending,
         }
-    }
+    };
     if !fleet.stop(Instant::now() + STOP_LIMIT).await {
         tracing::warn!("a PgBouncer does not answer; what is owed there is on record on its host");
     }
-    let Agent {
-        jobs, heartbeat, ..
-    } = agent;
-    drop((jobs, told, paused));
+    let heartbeat = agent.end(ending);
+    drop((told, paused));
     heartbeat.end().await;
-    let _ = tokio::time::timeout(RECORD_LIMIT, recorder).await;
+    end_recorder(recorder).await;
+}
+
+/// Lets the recorder end what it has been given, but not for long.
+async fn end_recorder(mut recorder: JoinHandle<()>) {
+    if tokio::time::timeout(RECORD_LIMIT, &mut recorder)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the last events could not be recorded and told in time");
+        recorder.abort();
+    }
 }
 
 impl Agent {
@@ -114,14 +152,19 @@ impl Agent {
         config: Arc<Config>,
         identities: watch::Sender<Identities>,
         wanted: watch::Sender<Wanted>,
+        peer_wanted: watch::Sender<bool>,
         jobs: mpsc::Sender<Job>,
         heartbeat: Heartbeat,
     ) -> Self {
         let nodes = config.nodes.keys().copied();
         let names = config.pgbouncers.keys().cloned();
-        let interval = config.monitoring.monitor_interval;
         Self {
-            cluster: Cluster::new(config.node_id, nodes, names, interval),
+            cluster: Cluster::new(config.node_id, nodes, names, config.monitoring),
+            words: Words::new(&config),
+            peer_wanted,
+            announces_start: false,
+            holder: None,
+            status_at: None,
             config,
             identities,
             wanted,
@@ -132,112 +175,142 @@ impl Agent {
         }
     }
 
+    fn say_start(&mut self) {
+        self.words.starting(self.config.monitoring.local_only);
+        self.status_at = Some(Instant::now());
+        self.say_status();
+    }
+
+    /// Says that it is still there, when it is time to.
+    fn say_status(&mut self) {
+        let now = Instant::now();
+        if self.status_at.is_some_and(|at| now >= at) {
+            self.words.status(&self.cluster.degraded());
+            let interval = self.config.log.status_interval;
+            self.status_at = (!interval.is_zero()).then(|| now + interval);
+        }
+    }
+
+    /// When there may be something to do or to say although nothing was heard.
+    fn wake_at(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let wakes = [self.cluster.wake_at(), self.status_at];
+        wakes.into_iter().flatten().fold(far, Instant::min)
+    }
+
+    /// The last word. A node that does not answer is not waited for.
+    fn end(self, ending: Ending) -> Heartbeat {
+        if ending == Ending::Stop {
+            let own = self.config.node_id;
+            let all = [own].into_iter().chain(self.config.nodes.keys().copied());
+            let on = all.into_iter().find(|id| !self.cluster.is_failing(*id));
+            self.record(Job::Stopping(on));
+        }
+        self.heartbeat
+    }
+
     /// Does all that is to be done now; nothing here waits for anything outside.
     fn act(&mut self, fleet: &Fleet) {
         while let Some(action) = self.cluster.next(Instant::now()) {
             // First the workers, then the words.
             fleet.assign(self.cluster.assignment());
-            match action {
-                Action::Claim { on } => {
-                    self.requests += 1;
-                    self.wanted.send_replace(Wanted::On(on, self.requests));
-                }
-                Action::Release => {
-                    self.wanted.send_replace(Wanted::Nothing);
-                }
-                Action::Announce { decision, news } => self.announce(decision, news),
-                Action::StandBy { failed } => {
-                    tracing::info!(
-                        "the other agent is handling the failure of node {failed}; standing by"
-                    );
-                }
-                Action::NoCandidate { failed } => tracing::error!(
-                    "node {failed} is down and no other node is available; nothing is changed"
-                ),
-                Action::Paused { failed, pause } => tracing::warn!(
-                    "node {failed} is down; {}; `repoint service unpause` ends the pause",
-                    pause.sentence()
-                ),
-                Action::Reappeared { node } => {
-                    tracing::info!("node {node} answers again before anything was decided");
-                }
-                Action::Report { decision, complete } => self.report(decision, complete),
-                Action::Superseded { decision, by } => tracing::warn!(
-                    generation = %decision.generation,
-                    by = %by,
-                    "another agent decided later that traffic goes to node {}; standing back. Are \
-                     the nodes cut off from each other?",
-                    decision.failed
-                ),
-                Action::CheckRecovery { node, on } => {
-                    let away = self.down_since.get(&node).map(Instant::elapsed);
-                    self.record(Job::Recovery { node, on, away });
-                }
-            }
+            self.carry_out(action);
         }
         fleet.assign(self.cluster.assignment());
+        let wanted = self.cluster.probes_peer();
+        self.peer_wanted
+            .send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Claim { on } => {
+                self.requests += 1;
+                self.wanted.send_replace(Wanted::On(on, self.requests));
+            }
+            Action::Release => {
+                self.wanted.send_replace(Wanted::Nothing);
+            }
+            Action::Announce { decision, news } => self.announce(decision, news),
+            Action::StandBy { failed } => self.words.stand_by(failed, self.holder),
+            Action::NoCandidate { failed } => self.words.no_candidate(failed),
+            Action::Paused { failed, pause } => tracing::warn!(
+                "node {failed} is down; {}; `repoint service unpause` ends the pause",
+                pause.sentence()
+            ),
+            Action::Reappeared { node } => self.words.reappeared(node),
+            Action::Report { decision, complete } => self.report(decision, complete),
+            Action::Superseded { decision, by } => self.superseded(&decision, by),
+            Action::NotReplicating { waited, why, .. } => self.words.not_replicating(waited, &why),
+            Action::CheckRecovery { node, on } => {
+                let away = self.down_since.get(&node).map(Instant::elapsed);
+                self.record(Job::Recovery { node, on, away });
+            }
+        }
     }
 
     fn announce(&mut self, decision: Decision, news: bool) {
-        let name = |id: NodeId| {
-            let node = self.config.nodes.get(&id);
-            format!(
-                "{:?} (ID: {id})",
-                node.map(|node| node.node_name.as_str()).unwrap_or_default()
-            )
-        };
-        let (failed, active) = (name(decision.failed), name(decision.active));
+        let failed = decision.failed;
         if news {
-            tracing::warn!(
-                generation = %decision.generation,
-                fault = %decision.fault,
-                "failover decided: node {failed} detected as failed; \
-                 next available node is {active}"
-            );
+            self.words.decided(&decision);
         } else {
-            tracing::info!("node {failed} is down; no PgBouncer points at it");
+            self.words.unused(failed);
             for (name, status) in self.cluster.poolers() {
-                if let Some(note) = note_foreign(status, decision.failed) {
+                if let Some(note) = note_foreign(status, failed) {
                     tracing::warn!(pgbouncer = name, "{note}");
                 }
             }
         }
-        self.record(Job::Failover(decision));
+        let idle = match (self.cluster.poolers().is_empty(), news) {
+            (true, _) => Some("there is no PgBouncer to redirect".to_owned()),
+            (false, false) => Some(format!("no PgBouncer points at node {failed}")),
+            (false, true) => None,
+        };
+        self.record(Job::Failover {
+            decision,
+            news,
+            idle,
+        });
     }
 
     fn report(&mut self, decision: Decision, complete: bool) {
-        let poolers = self.cluster.poolers();
-        if poolers.is_empty() {
+        if self.cluster.poolers().is_empty() {
             return;
         }
-        let settled = |status: &&Status| status.settled == Some(decision.generation);
-        let there = poolers.values().filter(settled).count();
-        let words: Vec<String> = poolers
-            .iter()
-            .map(|(name, status)| match (&status.outcome, &status.trouble) {
-                (_, Some(trouble)) => format!("{name}: not reached ({trouble})"),
-                (Some(outcome), None) => format!("{name}: {outcome}"),
-                (None, None) => format!("{name}: not reached yet"),
-            })
-            .collect();
-        let details = format!(
-            "{there} of {} PgBouncers serve node {}; {}",
-            poolers.len(),
-            decision.active,
-            words.join("; ")
-        );
+        let report = report::report(self.cluster.poolers(), &decision);
+        let (generation, details) = (decision.generation, report.details);
         if complete {
-            tracing::info!(generation = %decision.generation, "redirect complete: {details}");
+            tracing::info!(%generation, "redirect complete: {details}");
         } else {
             tracing::warn!(
-                generation = %decision.generation,
+                %generation,
                 "redirect not complete, going on until it is: {details}"
             );
         }
+        self.record(Job::Progress {
+            failed: decision.failed,
+            complete,
+            summary: report.summary,
+        });
         self.record(Job::Redirect {
             decision,
             complete,
             details,
+        });
+    }
+
+    fn superseded(&self, decision: &Decision, by: Generation) {
+        let failed = decision.failed;
+        tracing::warn!(
+            generation = %decision.generation,
+            by = %by,
+            "another agent decided later that traffic goes to node {failed}; standing back. Are \
+             the nodes cut off from each other?"
+        );
+        self.record(Job::Progress {
+            failed,
+            complete: false,
+            summary: format!("another agent decided later ({by}) that traffic goes to {failed}"),
         });
     }
 
@@ -250,22 +323,35 @@ impl Agent {
     }
 
     fn probed(&mut self, probed: Probed) {
-        let now = Instant::now();
+        let (now, node) = (Instant::now(), probed.node);
         if let Health::Down { since, .. } = &probed.health {
-            self.down_since.insert(probed.node, *since);
+            self.down_since.insert(node, *since);
         }
         if let Health::Up { identity } = &probed.health {
-            let known = self.identities.borrow().get(&probed.node) == Some(identity);
+            let known = self.identities.borrow().get(&node) == Some(identity);
             if !known {
                 let identity = identity.clone();
                 self.identities.send_modify(|all| {
-                    all.insert(probed.node, identity);
+                    all.insert(node, identity);
                 });
-                self.record(Job::Prepare(probed.node));
+                self.record(Job::Prepare(node));
             }
         }
-        self.heartbeat.sees(probed.node, &probed.health);
-        self.cluster.node(probed.node, probed.health, now);
+        let up = matches!(probed.health, Health::Up { .. });
+        self.heartbeat.sees(node, &probed.health);
+        self.cluster.node(node, probed.health, now);
+        if let Some(after) = probed.reconnected
+            && self.cluster.is_watched(node)
+        {
+            self.words.reconnected(node, after);
+            self.record(Job::Reconnected { node, after });
+        }
+        // On the node of this host, unless that one is down.
+        let own = self.config.node_id;
+        if up && self.announces_start && (node == own || self.cluster.is_failing(own)) {
+            self.announces_start = false;
+            self.record(Job::Started(node));
+        }
     }
 
     fn claimed(&mut self, told: &claim::Told) {
@@ -276,6 +362,7 @@ impl Agent {
                 self.cluster.claimed(*on, result, now);
             }
             claim::Told::Pauses(copy) => self.pauses_read(copy),
+            claim::Told::Holder(holder) => self.holder = *holder,
             claim::Told::Lost => {
                 tracing::warn!("the session that held the claim is gone");
                 self.cluster.claim_lost(now);
@@ -297,22 +384,29 @@ impl Agent {
     fn told(&mut self, told: recorder::Told) {
         let now = Instant::now();
         match told {
-            recorder::Told::Inactive(nodes) => {
+            recorder::Told::Inactive(on, nodes) => {
                 for node in nodes {
-                    self.cluster.row_inactive(node, now);
+                    if self.cluster.row_inactive(node, on, now) {
+                        self.words.inactive(node);
+                    }
                 }
             }
-            recorder::Told::Recovery(node, result) => {
-                match &result {
-                    Recovery::Recovered => {
-                        self.down_since.remove(&node);
-                    }
-                    Recovery::Pending(why) => {
-                        tracing::debug!("node {node} answers, but has not recovered yet: {why}");
-                    }
-                }
-                self.cluster.recovery(node, &result, now);
+            recorder::Told::Recovery(node, result) => self.looked_at_recovery(node, &result),
+        }
+    }
+
+    fn looked_at_recovery(&mut self, node: NodeId, result: &Recovery) {
+        match result {
+            Recovery::Recovered => {
+                let looked = self.cluster.returned_at(node);
+                let away = self.down_since.remove(&node);
+                let [looked, away] = [looked, away].map(|since| Some(since?.elapsed()));
+                self.words.recovered(node, looked, away);
+            }
+            Recovery::Pending(why) => {
+                tracing::debug!("node {node} answers, but has not recovered yet: {why}");
             }
         }
+        self.cluster.recovery(node, result, Instant::now());
     }
 }

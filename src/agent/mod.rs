@@ -17,6 +17,7 @@ pub mod sockets;
 
 mod claim;
 mod nodes;
+mod words;
 
 /// Target of an event that is a NOTICE in repmgr's words: `tracing::info!(target: NOTICE, …)`.
 /// `cli::log` shows it.

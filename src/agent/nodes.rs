@@ -1,8 +1,9 @@
-//! The task of one node: probes it when its monitor ([`crate::core::node`]) says so.
+//! The task of one node: probes it when its monitor ([`crate::core::node`]) says so, and says in the
+//! log what it finds, as repmgrd does.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::{Monitoring, Node, NodeId};
 use crate::core::node::{Health, Monitor, Transition};
@@ -15,14 +16,36 @@ pub(super) struct Probed {
     pub(super) node: NodeId,
     /// What is believed of it now.
     pub(super) health: Health,
+    /// It answers again and had not counted as down: since its first failed probe.
+    pub(super) reconnected: Option<Duration>,
 }
 
-/// Watches a node until nobody listens any more.
-pub(super) async fn watch(node: Node, settings: Monitoring, probes: mpsc::Sender<Probed>) {
+/// Watches a node until nobody listens any more. While `wanted` says no, it is not probed, and
+/// nothing is believed of it.
+pub(super) async fn watch(
+    node: Node,
+    settings: Monitoring,
+    mut wanted: watch::Receiver<bool>,
+    probes: mpsc::Sender<Probed>,
+) {
     let mut monitor = Monitor::new(settings, Instant::now());
     let mut session = None;
     while !probes.is_closed() {
         tokio::time::sleep_until(monitor.next_probe().into()).await;
+        if !*wanted.borrow_and_update() {
+            session = None;
+            let unknown = Probed {
+                node: node.node_id,
+                health: Health::Unknown,
+                reconnected: None,
+            };
+            if probes.send(unknown).await.is_err() || wanted.changed().await.is_err() {
+                return;
+            }
+            monitor = Monitor::new(settings, Instant::now());
+            continue;
+        }
+        say_attempt(&node, monitor.health(), settings);
         let started = Instant::now();
         let found = probe(&node.conninfo, &mut session).await;
         tracing::trace!(node = node.node_name, ?found, "probe");
@@ -30,13 +53,30 @@ pub(super) async fn watch(node: Node, settings: Monitoring, probes: mpsc::Sender
         if let Some(transition) = &transition {
             say(&node, monitor.health(), transition, settings);
         }
+        let reconnected = match transition {
+            Some(Transition::CameUp {
+                was_down: false,
+                after,
+            }) => after,
+            _ => None,
+        };
         let probed = Probed {
             node: node.node_id,
             health: monitor.health().clone(),
+            reconnected,
         };
         if probes.send(probed).await.is_err() {
             return;
         }
+    }
+}
+
+/// The probe that follows is one of the tries.
+fn say_attempt(node: &Node, health: &Health, settings: Monitoring) {
+    if let Health::Suspect { attempt, .. } = health {
+        let (id, of) = (node.node_id, settings.reconnect_attempts);
+        let attempt = attempt + 1;
+        tracing::info!("checking state of node {id}, {attempt} of {of} attempts");
     }
 }
 
@@ -58,12 +98,13 @@ fn say(node: &Node, health: &Health, transition: &Transition, settings: Monitori
             tracing::info!("node {name:?} (ID: {id}) answers again after {seconds:.1} s");
         }
         (Transition::BecameSuspect, Health::Suspect { reason, .. }) => {
-            tracing::warn!(reason, "unable to connect to node {name:?} (ID: {id})");
+            tracing::warn!(reason, "unable to connect to node {name:?} (ID {id})");
         }
-        (Transition::StillSuspect, Health::Suspect { attempt, reason }) => {
+        (Transition::StillSuspect, Health::Suspect { reason, .. }) => {
+            let seconds = settings.reconnect_interval.as_secs_f64();
             tracing::info!(
                 reason,
-                "checking state of node {id}, {attempt} of {of} attempts"
+                "sleeping {seconds} seconds until next reconnection attempt"
             );
         }
         (Transition::WentDown, Health::Down { reason, fault, .. }) => {

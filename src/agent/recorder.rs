@@ -4,118 +4,101 @@
 //! that hangs delays neither monitoring nor redirects. What rows mean is `cluster_db`'s, what the
 //! hook gets is [`crate::core::event`]'s.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use self::failovers::{Open, recovered};
+use self::hooks::Call;
 use crate::cluster_db::{replication, repmgr_tables};
 use crate::config::{Config, Node, NodeId};
 use crate::core::cluster::Recovery;
-use crate::core::event::{Event, EventKind, hook_script, wanted};
+use crate::core::event::{Event, EventKind, Roles};
 use crate::core::plan::Decision;
-use crate::edge::chain;
-use crate::edge::hook::{self, HookStatus};
 use crate::edge::postgres::{PostgresError, Session, connect};
+
+mod failovers;
+mod hooks;
+mod job;
+
+pub use job::{Job, Told};
 
 /// A row is worth this many tries; what could not be written is in the log.
 const TRIES: u32 = 3;
 const TRY_INTERVAL: Duration = Duration::from_millis(500);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Hooks that wait for the one before them to end.
-const HOOK_QUEUE: usize = 64;
-
-/// Something to record.
-#[derive(Debug)]
-pub enum Job {
-    /// A node answers: have repmgr's tables ready there, and see who is inactive.
-    Prepare(NodeId),
-    /// A failover was decided.
-    Failover(Decision),
-    /// How far the redirect has come.
-    Redirect {
-        /// Which.
-        decision: Decision,
-        /// Whether every PgBouncer serves the node.
-        complete: bool,
-        /// What became of each.
-        details: String,
-    },
-    /// Look whether replication with a returned node runs, and if so, mark it active.
-    Recovery {
-        /// The node that was down.
-        node: NodeId,
-        /// The node that stayed.
-        on: NodeId,
-        /// How long it was away, if this agent saw it go.
-        away: Option<Duration>,
-    },
-    /// A hook has ended.
-    HookEnded {
-        /// The event it ran for.
-        event: EventKind,
-        /// The node whose database takes the row.
-        on: NodeId,
-        /// Exit status 0.
-        successful: bool,
-        /// How it ended.
-        details: String,
-    },
-}
-
-/// What the coordinator is told.
-#[derive(Debug)]
-pub enum Told {
-    /// These nodes are marked inactive.
-    Inactive(Vec<NodeId>),
-    /// What a look at replication gave.
-    Recovery(NodeId, Recovery),
-}
+/// All that a daemon that ends still writes; the rest of its time is the hook's.
+const LAST_ROWS_LIMIT: Duration = Duration::from_millis(800);
 
 struct Recorder {
     config: Arc<Config>,
     told: mpsc::Sender<Told>,
-    hooks: mpsc::Sender<(Event, NodeId)>,
+    hooks: mpsc::Sender<Call>,
     /// Nodes whose tables were found or made.
     prepared: BTreeSet<NodeId>,
+    /// By failed node.
+    failovers: BTreeMap<NodeId, Open>,
+    stopping: bool,
 }
 
-/// Works until there are no more jobs.
+/// Works until there are no more jobs, and then until the hooks have ended. Dropping it kills them.
 pub async fn record(
     config: Arc<Config>,
     mut jobs: mpsc::Receiver<Job>,
     again: mpsc::WeakSender<Job>,
     told: mpsc::Sender<Told>,
 ) {
-    let (hooks, queue) = mpsc::channel(HOOK_QUEUE);
-    let hook_task = tokio::spawn(run_hooks(Arc::clone(&config), queue, again));
+    let (hooks, queue) = mpsc::channel(hooks::QUEUE);
+    let mut running = JoinSet::new();
+    running.spawn(hooks::run_all(Arc::clone(&config), queue, again));
     let mut recorder = Recorder {
         config,
         told,
         hooks,
         prepared: BTreeSet::new(),
+        failovers: BTreeMap::new(),
+        stopping: false,
     };
-    while let Some(job) = jobs.recv().await {
-        recorder.work(job).await;
+    loop {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let wake = recorder.wake_at().unwrap_or(far);
+        tokio::select! {
+            job = jobs.recv() => match job {
+                Some(job) => recorder.work(job).await,
+                None => break,
+            },
+            () = tokio::time::sleep_until(wake.into()) => recorder.write_failovers(false).await,
+        }
     }
     drop(recorder);
-    hook_task.abort();
+    while running.join_next().await.is_some() {}
 }
 
 impl Recorder {
     async fn work(&mut self, job: Job) {
         match job {
             Job::Prepare(node) => self.prepare(node).await,
-            Job::Failover(decision) => self.failover(&decision).await,
+            Job::Started(on) => self.started(on).await,
+            Job::Stopping(on) => self.stopping(on).await,
+            Job::Reconnected { node, after } => self.reconnected(node, after).await,
+            Job::Failover {
+                decision,
+                news,
+                idle,
+            } => self.failover(decision, news, idle).await,
+            Job::Progress {
+                failed,
+                complete,
+                summary,
+            } => self.progressed(failed, Some((complete, &summary))),
             Job::Redirect {
                 decision,
                 complete,
                 details,
-            } => {
-                let (kind, on) = (EventKind::RepointRedirect, decision.active);
-                self.event(kind, on, complete, &details).await;
-            }
+            } => self.redirected(&decision, complete, &details).await,
             Job::Recovery { node, on, away } => {
                 let result = match self.recover(node, on, away).await {
                     Ok(result) => result,
@@ -125,14 +108,144 @@ impl Recorder {
             }
             Job::HookEnded {
                 event,
+                failed,
                 on,
                 successful,
                 details,
             } => {
-                let details = format!("event_notification_command for {event} {details}");
-                self.event(EventKind::RepointNotification, on, successful, &details)
+                self.hook_ended(event, failed, on, successful, &details)
                     .await;
             }
+        }
+        self.write_failovers(false).await;
+    }
+
+    /// As repmgr does: the row alone, no hook.
+    async fn started(&mut self, on: NodeId) {
+        let config = Arc::clone(&self.config);
+        let Some(on) = config.nodes.get(&on) else {
+            return;
+        };
+        let details = concat!("repoint ", env!("CARGO_PKG_VERSION"));
+        let row = Row {
+            kind: EventKind::RepmgrdStart,
+            node: config.node_id,
+            successful: true,
+        };
+        self.write_or_warn(on, row, details).await;
+    }
+
+    /// Everything that is still owed, then the row, then the hook: it gets what is left of the
+    /// time, whatever the database does, and whatever hook was running before.
+    async fn stopping(&mut self, on: Option<NodeId>) {
+        self.stopping = true;
+        let config = Arc::clone(&self.config);
+        let details = concat!("repoint ", env!("CARGO_PKG_VERSION"), " ends");
+        let row = Row {
+            kind: EventKind::RepmgrdShutdown,
+            node: config.node_id,
+            successful: true,
+        };
+        let rows = async {
+            self.write_failovers(true).await;
+            match on.and_then(|on| config.nodes.get(&on)) {
+                Some(on) => self.write_or_warn(on, row, details).await,
+                None => None,
+            }
+        };
+        let written = tokio::time::timeout(LAST_ROWS_LIMIT, rows).await;
+        let timestamp = written.ok().flatten().unwrap_or_else(local_timestamp);
+        if hooks::is_wanted(&config, row.kind) {
+            let event = bare_event(row, timestamp, details.to_owned());
+            hooks::run(&config, &event, &self.roles()).await;
+        }
+    }
+
+    /// The row is written on the node that answers again, and the hook gets neither conninfo nor
+    /// name, as in repmgr.
+    async fn reconnected(&mut self, node: NodeId, after: Duration) {
+        let config = Arc::clone(&self.config);
+        let Some(on) = config.nodes.get(&node) else {
+            return;
+        };
+        let details = format!(
+            "reconnected to node {node} after {} seconds",
+            after.as_secs()
+        );
+        let row = Row {
+            kind: EventKind::BdrReconnect,
+            node: config.node_id,
+            successful: true,
+        };
+        let timestamp = self.write_or_warn(on, row, &details).await;
+        let event = bare_event(row, timestamp.unwrap_or_else(local_timestamp), details);
+        self.notify(event, self.roles(), node);
+    }
+
+    async fn redirected(&mut self, decision: &Decision, complete: bool, details: &str) {
+        // In the order in which people expect to find them.
+        self.write_failovers(false).await;
+        let config = Arc::clone(&self.config);
+        let Some(active) = config.nodes.get(&decision.active) else {
+            return;
+        };
+        let row = Row {
+            kind: EventKind::RepointRedirect,
+            node: decision.active,
+            successful: complete,
+        };
+        let timestamp = self.write_or_warn(active, row, details).await;
+        let timestamp = timestamp.unwrap_or_else(local_timestamp);
+        let event = Event {
+            conninfo: Some(self.conninfo_of(active)),
+            node_name: Some(active.node_name.clone()),
+            ..bare_event(row, timestamp, details.to_owned())
+        };
+        let roles = Roles {
+            failed: Some(decision.failed),
+            next: Some(decision.active),
+            generation: Some(decision.generation),
+            ..self.roles()
+        };
+        self.notify(event, roles, decision.active);
+    }
+
+    /// A row about the end of a hook, unless it is in the row of its event. No hook is told of the
+    /// end of hooks: it would never rest.
+    async fn hook_ended(
+        &mut self,
+        event: EventKind,
+        failed: Option<NodeId>,
+        on: NodeId,
+        successful: bool,
+        details: &str,
+    ) {
+        if event == EventKind::BdrFailover {
+            if let Some(failed) = failed {
+                self.command_ended(failed, successful, details);
+            }
+            self.write_failovers(false).await;
+            if successful {
+                return;
+            }
+        }
+        let config = Arc::clone(&self.config);
+        let Some(node) = config.nodes.get(&on) else {
+            return;
+        };
+        let details = format!("event_notification_command for {event} {details}");
+        let row = Row {
+            kind: EventKind::RepointNotification,
+            node: on,
+            successful,
+        };
+        self.write_or_warn(node, row, &details).await;
+    }
+
+    fn roles(&self) -> Roles {
+        Roles {
+            reporter: Some(self.config.node_id),
+            ..Roles::default()
         }
     }
 
@@ -162,51 +275,8 @@ impl Recorder {
             tracing::info!(node, "made the tables repmgr.nodes and repmgr.events");
         }
         self.prepared.insert(node.node_id);
-        let _ = self.told.send(Told::Inactive(inactive)).await;
+        let _ = self.told.send(Told::Inactive(node.node_id, inactive)).await;
         Ok(())
-    }
-
-    async fn failover(&mut self, decision: &Decision) {
-        let config = Arc::clone(&self.config);
-        let (Some(failed), Some(next)) = (
-            config.nodes.get(&decision.failed),
-            config.nodes.get(&decision.active),
-        ) else {
-            return;
-        };
-        let details = format!(
-            "node \"{}\" (ID: {}) detected as failed; next available node is \"{}\" (ID: {})",
-            failed.node_name, failed.node_id, next.node_name, next.node_id
-        );
-        let recorded = self
-            .write(next, Row::Failover(decision.failed), &details)
-            .await;
-        let timestamp = match recorded {
-            Ok(Some(timestamp)) => timestamp,
-            Ok(None) => {
-                let node = failed.node_id.0;
-                tracing::debug!(node, "marked inactive already; no second event");
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = error.to_string(),
-                    "bdr_failover could not be recorded"
-                );
-                local_timestamp()
-            }
-        };
-        let event = Event {
-            kind: EventKind::BdrFailover,
-            node_id: decision.failed,
-            successful: true,
-            timestamp,
-            details,
-            conninfo: Some(self.conninfo_of(next)),
-            node_name: Some(next.node_name.clone()),
-            other_id: None,
-        };
-        self.notify(event, next.node_id);
     }
 
     async fn recover(
@@ -237,24 +307,19 @@ impl Recorder {
             }
         }
         let after = away.map(|away| format!(" after {} seconds", away.as_secs()));
-        let details = format!(
-            "node \"{}\" (ID: {}) has recovered{}{}{}",
-            node.node_name,
-            node.node_id,
-            after.unwrap_or_default(),
-            if lags.is_empty() {
-                ""
-            } else {
-                "; replication lag "
-            },
-            lags.join(", ")
-        );
+        let lags = match lags.is_empty() {
+            true => String::new(),
+            false => format!("; replication lag {}", lags.join(", ")),
+        };
+        let details = recovered(node) + &after.unwrap_or_default() + &lags;
         let recorded =
             repmgr_tables::record_recovery(&on_stayed, node.node_id, on, &details).await?;
         repmgr_tables::mark_active(&on_node, node.node_id).await?;
-        tracing::info!("{details}; replication runs both ways again");
+        // What it has of the other one may be older than its own failure.
+        if repmgr_tables::is_active(&on_stayed, on).await? {
+            repmgr_tables::mark_active(&on_node, on).await?;
+        }
         if let Some(timestamp) = recorded {
-            tracing::info!(event = "bdr_recovery", "event recorded");
             let event = Event {
                 kind: EventKind::BdrRecovery,
                 node_id: on,
@@ -265,52 +330,26 @@ impl Recorder {
                 node_name: Some(node.node_name.clone()),
                 other_id: None,
             };
-            self.notify(event, on);
+            let roles = Roles {
+                failed: Some(node.node_id),
+                ..self.roles()
+            };
+            self.notify(event, roles, on);
         }
         Ok(Recovery::Recovered)
     }
 
-    /// A row, and the hook, for an event that concerns no other node.
-    async fn event(&mut self, kind: EventKind, on: NodeId, successful: bool, details: &str) {
-        let config = Arc::clone(&self.config);
-        let Some(node) = config.nodes.get(&on) else {
-            return;
-        };
-        let recorded = self
-            .write(node, Row::Event(kind, successful), details)
-            .await;
-        let timestamp = recorded.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = error.to_string(),
-                event = kind.as_str(),
-                "event is not recorded"
-            );
-            None
-        });
-        // A hook that is told of the end of hooks would never rest.
-        if kind != EventKind::RepointNotification {
-            let event = Event {
-                kind,
-                node_id: on,
-                successful,
-                timestamp: timestamp.unwrap_or_else(local_timestamp),
-                details: details.to_owned(),
-                conninfo: Some(self.conninfo_of(node)),
-                node_name: Some(node.node_name.clone()),
-                other_id: None,
-            };
-            self.notify(event, on);
+    /// Has the hook run, if the operator wants it for this event; `false`: it is not run.
+    fn notify(&self, event: Event, roles: Roles, on: NodeId) -> bool {
+        if !hooks::is_wanted(&self.config, event.kind) {
+            return false;
         }
-    }
-
-    fn notify(&self, event: Event, on: NodeId) {
-        let hook = &self.config.hook;
-        if hook.command.is_none() || !wanted(&hook.events, event.kind) {
-            return;
+        let sent = self.hooks.try_send(Call { event, roles, on }).is_ok();
+        if !sent {
+            let queue = hooks::QUEUE;
+            tracing::warn!("{queue} hooks are waiting already; this one is left out");
         }
-        if self.hooks.try_send((event, on)).is_err() {
-            tracing::warn!("{HOOK_QUEUE} hooks are waiting already; this one is left out");
-        }
+        sent
     }
 
     fn conninfo_of(&self, node: &Node) -> String {
@@ -321,129 +360,67 @@ impl Recorder {
         }
     }
 
-    async fn write_once(
-        &mut self,
-        on: &Node,
-        row: Row,
-        details: &str,
-    ) -> Result<Option<String>, PostgresError> {
+    /// A session with a node whose tables are there.
+    async fn session(&mut self, on: &Node) -> Result<Session, PostgresError> {
         let session = connect(&on.conninfo, CONNECT_LIMIT).await?;
         if !self.prepared.contains(&on.node_id) {
             self.prepare_with(&session, on).await?;
         }
-        row.write(&session, on.node_id, details).await
+        Ok(session)
     }
 
-    /// Writes a row on a node, with a few tries.
-    async fn write(
-        &mut self,
-        on: &Node,
-        row: Row,
-        details: &str,
-    ) -> Result<Option<String>, PostgresError> {
+    /// Whether there is one more try, after a pause.
+    async fn try_again(&self, tries: &mut u32) -> bool {
+        if *tries >= TRIES || self.stopping {
+            return false;
+        }
+        *tries += 1;
+        tokio::time::sleep(TRY_INTERVAL).await;
+        true
+    }
+
+    /// Writes a row on a node, with a few tries. Gives its time; `None`: it could not be written,
+    /// and the log says so.
+    async fn write_or_warn(&mut self, on: &Node, row: Row, details: &str) -> Option<String> {
         let mut tries = 1;
         loop {
-            let result = self.write_once(on, row, details).await;
-            match result {
-                Err(_) if tries < TRIES => tries += 1,
-                result => return result,
+            let written = async {
+                let session = self.session(on).await?;
+                let (kind, node) = (row.kind.as_str(), row.node);
+                repmgr_tables::record_event(&session, node, kind, row.successful, details).await
+            };
+            match written.await {
+                Ok(timestamp) => return timestamp,
+                Err(_) if self.try_again(&mut tries).await => {}
+                Err(error) => {
+                    let (error, event) = (error.to_string(), row.kind.as_str());
+                    tracing::warn!(error, event, "event is not recorded");
+                    return None;
+                }
             }
-            tokio::time::sleep(TRY_INTERVAL).await;
         }
     }
 }
 
 /// A row of `repmgr.events`.
 #[derive(Debug, Clone, Copy)]
-enum Row {
-    /// `bdr_failover`, together with marking this node inactive.
-    Failover(NodeId),
-    /// Any other, and whether it was successful.
-    Event(EventKind, bool),
+struct Row {
+    kind: EventKind,
+    node: NodeId,
+    successful: bool,
 }
 
-impl Row {
-    async fn write(
-        self,
-        session: &Session,
-        on: NodeId,
-        details: &str,
-    ) -> Result<Option<String>, PostgresError> {
-        match self {
-            Self::Failover(failed) => {
-                repmgr_tables::record_failover(session, failed, details).await
-            }
-            Self::Event(kind, successful) => {
-                repmgr_tables::record_event(session, on, kind.as_str(), successful, details).await
-            }
-        }
-    }
-}
-
-async fn run_hooks(
-    config: Arc<Config>,
-    mut queue: mpsc::Receiver<(Event, NodeId)>,
-    jobs: mpsc::WeakSender<Job>,
-) {
-    while let Some((event, on)) = queue.recv().await {
-        let Some(command) = &config.hook.command else {
-            continue;
-        };
-        let (successful, details) = match hook_script(command, &event) {
-            Ok(script) => run_hook(&script, config.hook.timeout, event.kind).await,
-            Err(error) => (false, format!("was not run: {}", chain(&error))),
-        };
-        if successful {
-            tracing::info!(
-                event = event.kind.as_str(),
-                "event_notification_command {details}"
-            );
-        } else {
-            tracing::warn!(
-                event = event.kind.as_str(),
-                "event_notification_command {details}"
-            );
-        }
-        if let Some(jobs) = jobs.upgrade() {
-            let ended = Job::HookEnded {
-                event: event.kind,
-                on,
-                successful,
-                details,
-            };
-            let _ = jobs.send(ended).await;
-        }
-    }
-}
-
-async fn run_hook(script: &str, timeout: Duration, kind: EventKind) -> (bool, String) {
-    // The command line itself may hold a password: it is never logged.
-    tracing::info!(
-        event = kind.as_str(),
-        "executing event_notification_command"
-    );
-    match hook::run(script, timeout).await {
-        Ok(end) => {
-            let seconds = end.elapsed.as_secs_f64();
-            match end.status {
-                HookStatus::Exited { code } => (
-                    code == 0,
-                    format!("ended with exit status {code} after {seconds:.1} s"),
-                ),
-                HookStatus::Signalled { signal } => (
-                    false,
-                    format!("was ended by signal {signal} after {seconds:.1} s"),
-                ),
-                HookStatus::TimedOut => (
-                    false,
-                    format!(
-                        "did not end within {} s and was ended",
-                        timeout.as_secs_f64()
-                    ),
-                ),
-            }
-        }
-        Err(error) => (false, format!("was not run: {}", chain(&error))),
+/// What the hook is told of a row that names no other node.
+fn bare_event(row: Row, timestamp: String, details: String) -> Event {
+    Event {
+        kind: row.kind,
+        node_id: row.node,
+        successful: row.successful,
+        timestamp,
+        details,
+        conninfo: None,
+        node_name: None,
+        other_id: None,
     }
 }
 

@@ -16,7 +16,7 @@ use self::peers::{Found, Peering};
 use self::signals::{Signal, Signals};
 use super::log::DaemonLog;
 use super::{load, print};
-use crate::agent::daemon;
+use crate::agent::daemon::{self, Ending};
 use crate::agent::membership;
 use crate::agent::planning::Planner;
 use crate::agent::sockets::SocketDirectory;
@@ -41,6 +41,8 @@ struct Process {
     peering: Peering,
     /// systemd was told that this process is ready.
     told_ready: bool,
+    /// No agent has run yet: the next one is the start of this daemon.
+    first: bool,
 }
 
 /// Why an agent is ended.
@@ -72,6 +74,7 @@ pub(super) async fn run(file: Option<&Path>, arguments: Arguments) -> anyhow::Re
         signals,
         peering: Peering::default(),
         told_ready: false,
+        first: true,
     };
     let end = process.work(loaded).await;
     if let Err(error) = &end
@@ -131,14 +134,13 @@ impl Process {
             tracing::debug!(%conninfo, "node {name:?} (ID: {})", node.node_id);
         }
         self.tell_ready("watching the nodes");
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel();
+        let first = std::mem::replace(&mut self.first, false);
         let mut agent = tokio::spawn({
             let (config, sockets) = (config.clone(), sockets.path().to_owned());
             async move {
-                let stopped = async {
-                    let _ = stopped.await;
-                };
-                daemon::run(config, planners, &sockets, stopped).await;
+                let stopped = async { stopped.await.unwrap_or(Ending::Stop) };
+                daemon::run(config, planners, &sockets, first, stopped).await;
             }
         });
         let next = loop {
@@ -160,13 +162,16 @@ impl Process {
                 break next;
             }
         };
-        let notice = match &next {
-            Next::Stop => sd_notify::NotifyState::Stopping,
-            Next::With(_) => sd_notify::NotifyState::Status("taking another configuration"),
+        let (ending, notice) = match &next {
+            Next::Stop => (Ending::Stop, sd_notify::NotifyState::Stopping),
+            Next::With(_) => (
+                Ending::Reload,
+                sd_notify::NotifyState::Status("taking another configuration"),
+            ),
         };
         tell_systemd(&[notice]);
         tracing::info!("bringing what is under way to its end");
-        let _ = stop.send(());
+        let _ = stop.send(ending);
         agent.await.context("the agent ended by itself")?;
         Ok(next)
     }

@@ -14,6 +14,8 @@ use crate::config::{Node, NodeId};
 use crate::edge::postgres::{PostgresError, Session};
 
 const LIMIT: Duration = Duration::from_secs(5);
+/// "rept", 3: held by a transaction that looks whether there is a row before it writes one.
+const RECORD_LOCK: &str = "SELECT pg_advisory_xact_lock(1919250548, 3)";
 
 /// Makes the tables if they are absent, adds rows for nodes that have none, and gives the nodes
 /// that are marked inactive. `true`: the tables were made.
@@ -42,21 +44,111 @@ pub async fn prepare(
     Ok((made, ids.filter(|id| nodes.contains_key(id)).collect()))
 }
 
-/// Marks a node inactive and writes the event, unless it is inactive already. Gives the event's
-/// time.
+/// Marks a node inactive, and the one that traffic goes to instead active. Gives the time if this
+/// changed the failed node's row, which happens once for each failure, whoever else tries.
+///
+/// # Errors
+/// [`PostgresError`].
+pub async fn set_inactive(
+    session: &Session,
+    failed: NodeId,
+    next: NodeId,
+) -> Result<Option<String>, PostgresError> {
+    // One message is one transaction.
+    let change = format!(
+        "UPDATE repmgr.nodes SET active = true WHERE node_id = {next} AND NOT active; \
+         UPDATE repmgr.nodes SET active = false WHERE node_id = {failed} AND active \
+         RETURNING current_timestamp AS event_timestamp"
+    );
+    timestamp(session, &change).await
+}
+
+/// A row `bdr_failover`.
+#[derive(Debug, Clone, Copy)]
+pub struct FailoverEvent<'a> {
+    /// The node that failed.
+    pub failed: NodeId,
+    /// When: the time of the decision, as the server gave it, or so long ago.
+    pub at: EventTime<'a>,
+    /// `successful`.
+    pub successful: bool,
+    /// `details`.
+    pub details: &'a str,
+    /// Whether a row that was no success does not count: this one tells of the later success.
+    pub later: bool,
+    /// With [`EventTime::Ago`]: when an event row before that begins like one of these, the failed
+    /// node was active (again) then, and an older failover is another one.
+    pub activations: &'a [Activation],
+}
+
+/// When an event was.
+#[derive(Debug, Clone, Copy)]
+pub enum EventTime<'a> {
+    /// As a server gave it.
+    At(&'a str),
+    /// So long ago.
+    Ago(Duration),
+}
+
+/// How an event row that makes a node active begins.
+#[derive(Debug, Clone)]
+pub struct Activation {
+    /// `event`.
+    pub event: &'static str,
+    /// The beginning of `details`.
+    pub details: String,
+}
+
+/// Writes a row `bdr_failover`, unless another agent has written it: for the same failure, there is
+/// one already. Gives its time if it was written.
 ///
 /// # Errors
 /// [`PostgresError`].
 pub async fn record_failover(
     session: &Session,
-    failed: NodeId,
-    details: &str,
+    event: &FailoverEvent<'_>,
 ) -> Result<Option<String>, PostgresError> {
-    let change = format!(
-        "UPDATE repmgr.nodes SET active = false WHERE node_id = {failed} AND active \
-         RETURNING node_id"
+    let (failed, successful) = (event.failed, event.successful);
+    let decided = match event.at {
+        EventTime::At(time) => format!("{}::timestamptz", literal(time)),
+        EventTime::Ago(ago) => {
+            let ms = ago.as_millis();
+            format!("(current_timestamp - interval '{ms} milliseconds')")
+        }
+    };
+    let since = match event.at {
+        EventTime::At(_) => decided.clone(),
+        EventTime::Ago(_) => active_before(failed, &decided, event.activations),
+    };
+    let at = match event.later {
+        true => "clock_timestamp()".to_owned(),
+        false => decided,
+    };
+    let counts = if event.later { "AND e.successful" } else { "" };
+    let insert = format!(
+        "{RECORD_LOCK}; \
+         INSERT INTO repmgr.events (node_id, event, successful, event_timestamp, details) \
+         SELECT {failed}, 'bdr_failover', {successful}, {at}, {details} WHERE NOT EXISTS (\
+         SELECT 1 FROM repmgr.events e WHERE e.event = 'bdr_failover' \
+         AND e.node_id = {failed} AND e.event_timestamp >= {since} {counts}) \
+         RETURNING event_timestamp",
+        details = literal(event.details),
     );
-    record_change(session, &change, failed, "bdr_failover", details).await
+    timestamp(session, &insert).await
+}
+
+/// The last time before `decided` when an event row says that a node became active.
+fn active_before(node: NodeId, decided: &str, activations: &[Activation]) -> String {
+    let begins = |activation: &Activation| {
+        let (event, details) = (literal(activation.event), literal(&activation.details));
+        format!("OR a.event = {event} AND position({details} in a.details) = 1 ")
+    };
+    let begins: String = activations.iter().map(begins).collect();
+    format!(
+        "coalesce((SELECT max(a.event_timestamp) FROM repmgr.events a \
+         WHERE a.event_timestamp < {decided} AND \
+         (a.event = 'bdr_register' AND a.node_id = {node} {begins})), '-infinity')"
+    )
 }
 
 /// Marks a node active and writes the event for `reporter`, unless it is active already.
@@ -85,6 +177,15 @@ pub async fn mark_active(session: &Session, node: NodeId) -> Result<(), Postgres
     let change =
         format!("UPDATE repmgr.nodes SET active = true WHERE node_id = {node} AND NOT active");
     session.simple(&change, LIMIT).await.map(drop)
+}
+
+/// Whether a node's row says that it is active.
+///
+/// # Errors
+/// [`PostgresError`].
+pub async fn is_active(session: &Session, node: NodeId) -> Result<bool, PostgresError> {
+    let query = format!("SELECT 1 AS found FROM repmgr.nodes WHERE node_id = {node} AND active");
+    Ok(!session.simple(&query, LIMIT).await?.is_empty())
 }
 
 /// Writes an event row. Gives its time.
@@ -128,8 +229,7 @@ async fn timestamp(session: &Session, statement: &str) -> Result<Option<String>,
     let rows = session.simple(statement, LIMIT).await?;
     Ok(rows
         .into_iter()
-        .next()
-        .and_then(|mut row| row.remove("event_timestamp")))
+        .find_map(|mut row| row.remove("event_timestamp")))
 }
 
 /// A row as repmgr registers one in BDR mode; a row that is there stays as it is.

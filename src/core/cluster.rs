@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::config::NodeId;
+use crate::config::{Monitoring, NodeId};
 use crate::core::node::{Fault, Health};
 use crate::core::pause::Pauses;
 use crate::core::plan::Decision;
@@ -19,6 +19,7 @@ use crate::generation::Generation;
 mod action;
 mod members;
 mod pausing;
+pub mod report;
 #[cfg(test)]
 mod tests;
 
@@ -62,7 +63,7 @@ struct Incident {
 #[derive(Debug, Clone)]
 pub struct Cluster {
     node_id: NodeId,
-    monitor_interval: Duration,
+    settings: Monitoring,
     members: Members,
     poolers: BTreeMap<String, Status>,
     incident: Option<Incident>,
@@ -78,11 +79,11 @@ impl Cluster {
         node_id: NodeId,
         nodes: impl IntoIterator<Item = NodeId>,
         poolers: impl IntoIterator<Item = String>,
-        monitor_interval: Duration,
+        settings: Monitoring,
     ) -> Self {
         Self {
             node_id,
-            monitor_interval,
+            settings,
             members: Members::new(nodes),
             poolers: poolers
                 .into_iter()
@@ -129,15 +130,54 @@ impl Cluster {
         // The agent of the node that stayed reports a recovery; the returned node's own only if
         // that one is silent.
         let grace = match node == self.node_id {
-            true => 2 * self.monitor_interval,
+            true => 2 * self.settings.monitor_interval,
             false => Duration::ZERO,
         };
-        self.members.observed(node, health, now + grace);
+        self.members.observed(node, health, now, grace);
     }
 
-    /// The node's row says that it is not active (read when the agent starts).
-    pub fn row_inactive(&mut self, node: NodeId, now: Instant) {
-        self.members.found_inactive(node, now);
+    /// The node's row on the node `on` says that it is not active (read when `on` answers for the
+    /// first time, or after a restart). `true`: that is news.
+    pub fn row_inactive(&mut self, node: NodeId, on: NodeId, now: Instant) -> bool {
+        self.members.found_inactive(node, on, now)
+    }
+
+    /// Nodes that are monitored in degraded mode: down, or not recovered since.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<NodeId> {
+        let mut nodes = self.members.degraded();
+        nodes.retain(|node| self.is_watched(*node));
+        nodes
+    }
+
+    /// Since when a node answers again without having recovered.
+    #[must_use]
+    pub fn returned_at(&self, node: NodeId) -> Option<Instant> {
+        self.members.returned_at(node)
+    }
+
+    /// Whether the other node is to be probed. With `bdr_local_monitoring_only` only while this
+    /// host's node is in trouble: nobody is sent to a node that was not just seen alive, and a
+    /// recovery needs both.
+    #[must_use]
+    pub fn probes_peer(&self) -> bool {
+        !self.settings.local_only
+            || self.incident.is_some()
+            || self.members.is_failing(self.node_id)
+            || self.members.is_inactive(self.node_id)
+    }
+
+    /// Whether a node is suspect or down.
+    #[must_use]
+    pub fn is_failing(&self, node: NodeId) -> bool {
+        self.members.is_failing(node)
+    }
+
+    /// Whether a node's failure is this agent's affair: with `bdr_local_monitoring_only`, that of
+    /// the other host is not.
+    #[must_use]
+    pub fn is_watched(&self, node: NodeId) -> bool {
+        !self.settings.local_only || node == self.node_id
     }
 
     /// A PgBouncer was looked at, or could not be.
@@ -167,6 +207,10 @@ impl Cluster {
         };
         if incident.phase != (Phase::Claiming { on }) {
             return;
+        }
+        if granted && (still_down || followed) && !paused {
+            // Even if it has not recovered itself: it is the one that is left.
+            self.members.used(on);
         }
         incident.held_by_other = *result == ClaimResult::Held;
         incident.phase = match granted && (still_down || followed) && !paused {
@@ -206,13 +250,13 @@ impl Cluster {
     /// A look at a returned node's replication ended.
     pub fn recovery(&mut self, node: NodeId, result: &Recovery, now: Instant) {
         self.members
-            .checked(node, result, now + self.monitor_interval);
+            .checked(node, result, now + self.settings.monitor_interval);
     }
 
     /// When [`Cluster::next`] may have something new although nothing was observed.
     #[must_use]
     pub fn wake_at(&self) -> Option<Instant> {
-        let checks = self.members.checks();
+        let checks = self.members.checks(self.settings.recovery_timeout);
         let claim = self
             .incident
             .iter()
@@ -238,7 +282,8 @@ impl Cluster {
             self.claim_held = false;
             return Some(Action::Release);
         }
-        self.members.due_recovery(now)
+        let late = self.members.late(self.settings.recovery_timeout, now);
+        late.or_else(|| self.members.due_recovery(now))
     }
 
     fn drop_incident_without_target(&mut self) {
@@ -257,6 +302,9 @@ impl Cluster {
             return None;
         }
         for (node, fault) in self.members.down() {
+            if !self.is_watched(node) {
+                continue;
+            }
             let again = || self.serves_again(node);
             if self.members.is_dealt_with(node, again) {
                 continue;
@@ -276,6 +324,10 @@ impl Cluster {
                     phase: Phase::Unclaimed { retry_at: now },
                 });
                 return None;
+            }
+            // Nobody has looked yet: that comes at once.
+            if self.members.is_other_unknown(node) {
+                continue;
             }
             if self.members.tell_no_candidate(node) {
                 return Some(Action::NoCandidate { failed: node });
@@ -304,6 +356,8 @@ impl Cluster {
             // Nobody decided: it was a false alarm. Otherwise what was decided is seen through.
             let followed = self.followed();
             if !followed || self.nothing_left_at(failed) {
+                let used = self.members.candidate(failed).filter(|_| followed);
+                used.into_iter().for_each(|node| self.members.used(node));
                 self.incident = None;
                 return (!followed).then_some(Action::Reappeared { node: failed });
             }

@@ -5,7 +5,9 @@
 //! [`crate::config::event_names`].
 
 use crate::config::NodeId;
+use crate::generation::Generation;
 
+pub mod failover;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -117,6 +119,39 @@ impl Event {
             _ => return None,
         };
         Some(value)
+    }
+}
+
+/// Who is who in an event, for the command's environment: `%n` is the failed node in
+/// `bdr_failover` and the reporting one in `bdr_recovery`, as in repmgr, so that a command cannot
+/// tell from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// `REPOINT_FAILED_ID`: the node that failed, or had failed.
+    pub failed: Option<NodeId>,
+    /// `REPOINT_NEXT_ID`: the node that traffic goes to.
+    pub next: Option<NodeId>,
+    /// `REPOINT_REPORTER_ID`: the node whose agent tells.
+    pub reporter: Option<NodeId>,
+    /// `REPOINT_GENERATION`: the number of the decision.
+    pub generation: Option<Generation>,
+}
+
+impl Roles {
+    /// The beginning of a script that gives them to the command's environment; one that is unknown
+    /// is empty. Numbers only: nothing here needs quoting.
+    #[must_use]
+    pub fn exports(&self) -> String {
+        let id = |id: Option<NodeId>| id.map(|id| id.to_string()).unwrap_or_default();
+        let generation = self.generation.map(|generation| generation.to_string());
+        [
+            ("FAILED_ID", id(self.failed)),
+            ("NEXT_ID", id(self.next)),
+            ("REPORTER_ID", id(self.reporter)),
+            ("GENERATION", generation.unwrap_or_default()),
+        ]
+        .map(|(name, value)| format!("export REPOINT_{name}='{value}'\n"))
+        .concat()
     }
 }
 

@@ -49,6 +49,9 @@ fn failover_and_recovery_call_it_once_each_with_the_arguments_of_repmgr() {
             "select {column} from repmgr.events where event = '{name}'"
         ))
     };
+    wait_until(DEADLINE, "the row", || {
+        event("bdr_failover", "count(*)") == "1"
+    });
     let timestamp = event("bdr_failover", "event_timestamp");
     let details =
         r#"node "node2" (ID: 2) detected as failed; next available node is "node1" (ID: 1)"#;

@@ -118,7 +118,20 @@ fn names_reach_neither_a_shell_nor_the_file_as_anything_but_data() {
     assert_eq!(arguments, expected);
 
     let sql = "select details from repmgr.events where event = 'bdr_failover'";
-    assert_eq!(hostile.value(&cluster, sql), details);
+    daemon.wait_for_log(
+        "event_notification_command ended with exit status 0",
+        DEADLINE,
+    );
+    let count = "select count(*) from repmgr.events where event = 'bdr_failover'";
+    wait_until(DEADLINE, "the row", || {
+        hostile.value(&cluster, count) == "1"
+    });
+    let recorded = hostile.value(&cluster, sql);
+    let outcome = recorded.strip_prefix(&details).unwrap_or_default();
+    assert!(
+        outcome.starts_with("; 1 of 1 PgBouncers serve node 1; "),
+        "{recorded}"
+    );
     let sql = "select node_name from repmgr.nodes where node_id = 2";
     assert_eq!(hostile.value(&cluster, sql), *name2);
     assert!(!trap.exists());

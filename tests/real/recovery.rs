@@ -40,7 +40,8 @@ fn a_returned_node_is_active_again_and_gets_no_traffic() {
     assert!(row["details"].starts_with(begin), "{row:?}");
     assert!(is_active(node2, 2));
     assert_eq!(events(node2, "bdr_recovery"), []);
-    assert_eq!(events(node1, "bdr_failover").len(), 1);
+    let failovers = events(node1, "bdr_failover");
+    assert_eq!(failovers.len(), 1, "{failovers:?}");
     for pooler in cluster.poolers() {
         assert_serves(pooler, node1);
     }
@@ -76,6 +77,7 @@ fn fail_over(cluster: &Cluster, daemons: &[Daemon]) {
     node2.kill9();
     wait_for_decision(daemons);
     wait_for_events(node1, "repoint_redirect", 1);
+    wait_for_events(node1, "bdr_failover", 1);
     assert!(!is_active(node1, 2));
     for daemon in daemons {
         daemon.wait_for_log("unable to reconnect to node 2", DEADLINE);

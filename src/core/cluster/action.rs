@@ -1,5 +1,7 @@
 //! What the cluster asks for, and what it is told: plain data.
 
+use std::time::Duration;
+
 use crate::config::NodeId;
 use crate::core::pause::Pause;
 use crate::core::plan::Decision;
@@ -78,6 +80,16 @@ pub enum Action {
         decision: Decision,
         /// What it found.
         by: Generation,
+    },
+    /// A node has been back for a while and does not replicate: said once in each
+    /// `bdr_recovery_timeout`. Looking goes on.
+    NotReplicating {
+        /// The node that was down.
+        node: NodeId,
+        /// How long it has answered.
+        waited: Duration,
+        /// What the last look gave.
+        why: String,
     },
     /// Look whether replication with a returned node runs again.
     CheckRecovery {

@@ -2,7 +2,7 @@
 //! marked active. Decides which node is available, and when a returned one is to be looked at.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Action, Recovery};
 use crate::config::NodeId;
@@ -19,6 +19,30 @@ struct Member {
     /// Not marked active: it was down, or its row says so.
     inactive: bool,
     check_at: Option<Instant>,
+    /// Since when it answers again without having recovered.
+    returned_at: Option<Instant>,
+    /// Why the last look at its replication did not do.
+    pending: Option<String>,
+    /// How often it was said that it does not replicate.
+    warnings: u32,
+}
+
+impl Member {
+    fn forget_return(&mut self) {
+        self.returned_at = None;
+        self.pending = None;
+        self.warnings = 0;
+    }
+
+    /// When it is to be said (again) that it does not replicate. Without a time-out, once.
+    fn warn_at(&self, timeout: Duration) -> Option<Instant> {
+        self.pending.as_ref()?;
+        if timeout.is_zero() && self.warnings > 0 {
+            return None;
+        }
+        let waited = timeout.saturating_mul(self.warnings.saturating_add(1));
+        self.returned_at?.checked_add(waited)
+    }
 }
 
 /// Both nodes.
@@ -34,20 +58,27 @@ impl Members {
             told_no_candidate: false,
             inactive: false,
             check_at: None,
+            returned_at: None,
+            pending: None,
+            warnings: 0,
         };
         let nodes = nodes.into_iter();
         Self(nodes.map(|node| (node, unknown.clone())).collect())
     }
 
-    /// A node was probed; when it has come back, its replication is looked at from `check_at` on.
-    pub(super) fn observed(&mut self, node: NodeId, health: Health, check_at: Instant) {
+    /// A node was probed at `now`; when it has come back, its replication is looked at `grace`
+    /// later.
+    pub(super) fn observed(&mut self, node: NodeId, health: Health, now: Instant, grace: Duration) {
         let Some(member) = self.0.get_mut(&node) else {
             return;
         };
         let was_down = matches!(member.health, Health::Down { .. });
         let came_up = is_up(&health) && !is_up(&member.health);
         match &health {
-            Health::Down { .. } => member.inactive = true,
+            Health::Down { .. } => {
+                member.inactive = true;
+                member.forget_return();
+            }
             Health::Up { .. } | Health::Refusing { .. } if was_down => {
                 member.handled = false;
                 member.stood_back = false;
@@ -59,16 +90,53 @@ impl Members {
             | Health::Suspect { .. } => {}
         }
         if came_up && member.inactive {
-            member.check_at = Some(check_at);
+            member.check_at = Some(now + grace);
+            member.returned_at = Some(now);
         }
         member.health = health;
     }
 
-    pub(super) fn found_inactive(&mut self, node: NodeId, now: Instant) {
-        if let Some(member) = self.0.get_mut(&node) {
-            member.inactive = true;
+    /// The row of `node`, read on the node `on`, says that it is not active. `true`: that is news.
+    /// A node that was away itself does not know how the other fared meanwhile.
+    pub(super) fn found_inactive(&mut self, node: NodeId, on: NodeId, now: Instant) -> bool {
+        if node != on && self.is_inactive(on) {
+            return false;
+        }
+        let Some(member) = self.0.get_mut(&node) else {
+            return false;
+        };
+        let news = !std::mem::replace(&mut member.inactive, true);
+        if member.returned_at.is_none() {
             member.check_at.get_or_insert(now);
         }
+        if is_up(&member.health) {
+            member.returned_at.get_or_insert(now);
+        }
+        news
+    }
+
+    /// Traffic goes there: whatever its row says, it is active.
+    pub(super) fn used(&mut self, node: NodeId) {
+        if let Some(member) = self.0.get_mut(&node) {
+            member.inactive = false;
+            member.check_at = None;
+            member.forget_return();
+        }
+    }
+
+    pub(super) fn is_inactive(&self, node: NodeId) -> bool {
+        self.0.get(&node).is_some_and(|member| member.inactive)
+    }
+
+    /// Since when a node answers again without having recovered.
+    pub(super) fn returned_at(&self, node: NodeId) -> Option<Instant> {
+        self.0.get(&node)?.returned_at
+    }
+
+    /// Nodes that are not as they should be: down, or not marked active.
+    pub(super) fn degraded(&self) -> Vec<NodeId> {
+        let degraded = self.0.iter().filter(|(_, member)| member.inactive);
+        degraded.map(|(id, _)| *id).collect()
     }
 
     /// A look at a returned node's replication ended; if it does not run, the next is at `again`.
@@ -80,13 +148,35 @@ impl Members {
             Recovery::Recovered => None,
             Recovery::Pending(_) => Some(again),
         };
-        if *result == Recovery::Recovered {
-            member.inactive = matches!(member.health, Health::Down { .. });
+        match result {
+            Recovery::Recovered => {
+                member.inactive = matches!(member.health, Health::Down { .. });
+                member.forget_return();
+            }
+            Recovery::Pending(why) => member.pending = Some(why.clone()),
         }
     }
 
-    pub(super) fn checks(&self) -> impl Iterator<Item = Instant> {
-        self.0.values().filter_map(|member| member.check_at)
+    /// When there may be something to do about a returned node.
+    pub(super) fn checks(&self, timeout: Duration) -> impl Iterator<Item = Instant> {
+        let times = move |member: &Member| [member.check_at, member.warn_at(timeout)];
+        self.0.values().flat_map(times).flatten()
+    }
+
+    /// A node that has been back for one more `timeout` and does not replicate.
+    pub(super) fn late(&mut self, timeout: Duration, now: Instant) -> Option<Action> {
+        for (node, member) in &mut self.0 {
+            let due = member.warn_at(timeout).is_some_and(|at| now >= at);
+            if let (true, Some(since), Some(why)) = (due, member.returned_at, &member.pending) {
+                member.warnings = member.warnings.saturating_add(1);
+                return Some(Action::NotReplicating {
+                    node: *node,
+                    waited: now.saturating_duration_since(since),
+                    why: why.clone(),
+                });
+            }
+        }
+        None
     }
 
     pub(super) fn in_doubt(&self) -> bool {
@@ -103,6 +193,22 @@ impl Members {
             | Health::Suspect { .. } => None,
         };
         self.0.iter().filter_map(down).collect()
+    }
+
+    /// Whether nothing is known yet of some other node.
+    pub(super) fn is_other_unknown(&self, node: NodeId) -> bool {
+        let unknown = |member: &Member| matches!(member.health, Health::Unknown);
+        let mut others = self.0.iter().filter(|(id, _)| **id != node);
+        others.any(|(_, member)| unknown(member))
+    }
+
+    /// Whether a node is suspect or down.
+    pub(super) fn is_failing(&self, node: NodeId) -> bool {
+        let failing =
+            |health: &Health| matches!(health, Health::Suspect { .. } | Health::Down { .. });
+        self.0
+            .get(&node)
+            .is_some_and(|member| failing(&member.health))
     }
 
     pub(super) fn is_down(&self, node: NodeId) -> bool {

@@ -5,6 +5,14 @@ use crate::core::pause::{Pause, Scope};
 const NODE1: NodeId = NodeId(1);
 const NODE2: NodeId = NodeId(2);
 
+const SETTINGS: Monitoring = Monitoring {
+    monitor_interval: Duration::from_secs(5),
+    reconnect_attempts: 6,
+    reconnect_interval: Duration::from_secs(5),
+    recovery_timeout: Duration::from_secs(30),
+    local_only: false,
+};
+
 struct World {
     cluster: Cluster,
     now: Instant,
@@ -40,7 +48,7 @@ impl World {
     fn new() -> Self {
         let now = Instant::now();
         let poolers = ["pgb1".to_owned(), "pgb2".to_owned()];
-        let mut cluster = Cluster::new(NODE1, [NODE1, NODE2], poolers, Duration::from_secs(5));
+        let mut cluster = Cluster::new(NODE1, [NODE1, NODE2], poolers, SETTINGS);
         cluster.node(NODE1, up(), now);
         cluster.node(NODE2, up(), now);
         cluster.pooler("pgb1", serving(NODE2, 0));

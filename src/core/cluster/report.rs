@@ -1,0 +1,40 @@
+//! How far a redirect has come, in words: for the log, for `repoint_redirect`, and shorter for
+//! `bdr_failover`.
+
+use std::collections::BTreeMap;
+
+use crate::core::plan::Decision;
+use crate::core::worker::Status;
+
+/// How far a redirect has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many PgBouncers serve the node, and what became of each.
+    pub details: String,
+    /// How many do, and why the others do not.
+    pub summary: String,
+}
+
+/// Puts the status of each PgBouncer into words.
+#[must_use]
+pub fn report(poolers: &BTreeMap<String, Status>, decision: &Decision) -> Report {
+    let settled = |status: &Status| status.settled == Some(decision.generation);
+    let there = poolers.values().filter(|status| settled(status)).count();
+    let count = format!(
+        "{there} of {} PgBouncers serve node {}",
+        poolers.len(),
+        decision.active
+    );
+    let sentence = |(name, status): (&String, &Status)| match (&status.outcome, &status.trouble) {
+        (_, Some(trouble)) => format!("; {name}: not reached ({trouble})"),
+        (Some(outcome), None) => format!("; {name}: {outcome}"),
+        (None, None) => format!("; {name}: not reached yet"),
+    };
+    let all: String = poolers.iter().map(sentence).collect();
+    let missing = poolers.iter().filter(|(_, status)| !settled(status));
+    let missing: String = missing.map(sentence).collect();
+    Report {
+        details: format!("{count}{all}"),
+        summary: format!("{count}{missing}"),
+    }
+}
