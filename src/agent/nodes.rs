@@ -1,5 +1,5 @@
-//! The task of one node: probes it when its monitor ([`crate::core::node`]) says so, and says in the
-//! log what it finds, as repmgrd does.
+//! The task of one node: probes it when its monitor ([`crate::core::node`]) says so, and says in
+//! the log what it finds, as repmgrd does.
 
 use std::time::{Duration, Instant};
 
@@ -53,13 +53,10 @@ pub(super) async fn watch(
         if let Some(transition) = &transition {
             say(&node, monitor.health(), transition, settings);
         }
-        let reconnected = match transition {
-            Some(Transition::CameUp {
-                was_down: false,
-                after,
-            }) => after,
-            _ => None,
-        };
+        let mut reconnected = None;
+        if let Some(Transition::CameUp { was_down, after }) = transition {
+            reconnected = after.filter(|_| !was_down);
+        }
         let probed = Probed {
             node: node.node_id,
             health: monitor.health().clone(),

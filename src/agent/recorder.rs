@@ -5,7 +5,7 @@
 //! hook gets is [`crate::core::event`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -26,6 +26,8 @@ mod job;
 
 pub use job::{Job, Told};
 
+/// Jobs that wait; more means that a database does not answer, and then the log has to do.
+const QUEUE: usize = 256;
 /// A row is worth this many tries; what could not be written is in the log.
 const TRIES: u32 = 3;
 const TRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -38,13 +40,16 @@ struct Recorder {
     told: mpsc::Sender<Told>,
     hooks: mpsc::Sender<Call>,
     /// Nodes whose tables were found or made.
-    prepared: BTreeSet<NodeId>,
+    prepared: Arc<Mutex<BTreeSet<NodeId>>>,
     /// By failed node.
     failovers: BTreeMap<NodeId, Open>,
     stopping: bool,
 }
 
 /// Works until there are no more jobs, and then until the hooks have ended. Dropping it kills them.
+///
+/// What a failover needs waits for nothing else: a node that hangs while its recovery is looked at
+/// must not delay the mark of one that has failed. Hence two recorders.
 pub async fn record(
     config: Arc<Config>,
     mut jobs: mpsc::Receiver<Job>,
@@ -54,30 +59,50 @@ pub async fn record(
     let (hooks, queue) = mpsc::channel(hooks::QUEUE);
     let mut running = JoinSet::new();
     running.spawn(hooks::run_all(Arc::clone(&config), queue, again));
-    let mut recorder = Recorder {
-        config,
-        told,
-        hooks,
-        prepared: BTreeSet::new(),
-        failovers: BTreeMap::new(),
-        stopping: false,
-    };
-    loop {
-        let far = Instant::now() + Duration::from_secs(3600);
-        let wake = recorder.wake_at().unwrap_or(far);
-        tokio::select! {
-            job = jobs.recv() => match job {
-                Some(job) => recorder.work(job).await,
-                None => break,
-            },
-            () = tokio::time::sleep_until(wake.into()) => recorder.write_failovers(false).await,
+    let prepared = Arc::default();
+    let (failovers, failover_jobs) = mpsc::channel(QUEUE);
+    let (others, other_jobs) = mpsc::channel(QUEUE);
+    for queue in [failover_jobs, other_jobs] {
+        let recorder = Recorder {
+            config: Arc::clone(&config),
+            told: told.clone(),
+            hooks: hooks.clone(),
+            prepared: Arc::clone(&prepared),
+            failovers: BTreeMap::new(),
+            stopping: false,
+        };
+        running.spawn(recorder.run(queue));
+    }
+    drop((hooks, told));
+    while let Some(job) = jobs.recv().await {
+        let queue = if job.is_of_failover() {
+            &failovers
+        } else {
+            &others
+        };
+        if queue.try_send(job).is_err() {
+            tracing::warn!("the database is too slow; an event is in this log only");
         }
     }
-    drop(recorder);
+    drop((failovers, others));
     while running.join_next().await.is_some() {}
 }
 
 impl Recorder {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        loop {
+            let far = Instant::now() + Duration::from_secs(3600);
+            let wake = self.wake_at().unwrap_or(far);
+            tokio::select! {
+                job = jobs.recv() => match job {
+                    Some(job) => self.work(job).await,
+                    None => return,
+                },
+                () = tokio::time::sleep_until(wake.into()) => self.write_failovers(false).await,
+            }
+        }
+    }
+
     async fn work(&mut self, job: Job) {
         match job {
             Job::Prepare(node) => self.prepare(node).await,
@@ -274,7 +299,7 @@ impl Recorder {
             let node = &node.node_name;
             tracing::info!(node, "made the tables repmgr.nodes and repmgr.events");
         }
-        self.prepared.insert(node.node_id);
+        self.prepared().insert(node.node_id);
         let _ = self.told.send(Told::Inactive(node.node_id, inactive)).await;
         Ok(())
     }
@@ -360,10 +385,15 @@ impl Recorder {
         }
     }
 
+    fn prepared(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A session with a node whose tables are there.
     async fn session(&mut self, on: &Node) -> Result<Session, PostgresError> {
         let session = connect(&on.conninfo, CONNECT_LIMIT).await?;
-        if !self.prepared.contains(&on.node_id) {
+        let prepared = self.prepared().contains(&on.node_id);
+        if !prepared {
             self.prepare_with(&session, on).await?;
         }
         Ok(session)

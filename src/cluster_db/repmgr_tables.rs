@@ -74,11 +74,25 @@ pub struct FailoverEvent<'a> {
     pub successful: bool,
     /// `details`.
     pub details: &'a str,
-    /// Whether a row that was no success does not count: this one tells of the later success.
-    pub later: bool,
+    /// The row tells of a later success: only these rows count as written already.
+    pub later: Option<Later<'a>>,
     /// With [`EventTime::Ago`]: when an event row before that begins like one of these, the failed
     /// node was active (again) then, and an older failover is another one.
     pub activations: &'a [Activation],
+}
+
+/// Besides a success: which rows leave no room for a row about a later success.
+#[derive(Debug, Clone, Copy)]
+pub enum Later<'a> {
+    /// None: whoever writes it knows all.
+    OfOwn,
+    /// Those of another agent's that name the operator's command, but not its success.
+    OfOther {
+        /// The words before what became of the command.
+        command: &'a str,
+        /// The words when it ended well.
+        succeeded: &'a str,
+    },
 }
 
 /// When an event was.
@@ -121,10 +135,19 @@ pub async fn record_failover(
         EventTime::Ago(_) => active_before(failed, &decided, event.activations),
     };
     let at = match event.later {
-        true => "clock_timestamp()".to_owned(),
-        false => decided,
+        Some(_) => "clock_timestamp()".to_owned(),
+        None => decided,
     };
-    let counts = if event.later { "AND e.successful" } else { "" };
+    let counts = match event.later {
+        None => String::new(),
+        Some(Later::OfOwn) => "AND e.successful".to_owned(),
+        Some(Later::OfOther { command, succeeded }) => format!(
+            "AND (e.successful OR (position({} in e.details) > 0 \
+             AND position({} in e.details) = 0))",
+            literal(command),
+            literal(succeeded)
+        ),
+    };
     let insert = format!(
         "{RECORD_LOCK}; \
          INSERT INTO repmgr.events (node_id, event, successful, event_timestamp, details) \

@@ -43,7 +43,7 @@ fn a_daemon_records_its_start_and_its_end_and_tells_the_hook_of_the_end_alone() 
     wait_until(DEADLINE, "the start", || life(node1).len() == 1);
     let version = env!("CARGO_PKG_VERSION");
     let start = format!("1 repmgrd_start true repoint {version}");
-    assert_eq!(life(node1), [start.clone()]);
+    assert_eq!(life(node1).concat(), start);
     // A new configuration is no end and no start.
     let mark = daemon.mark();
     daemon.hup();
@@ -201,4 +201,66 @@ fn the_row_that_an_agent_did_not_come_to_write_is_written_by_the_other() {
     assert!(row["details"].contains("node 1"), "{row:?}");
     assert_eq!([&row["node_id"], &row["successful"]], ["2", "t"], "{row:?}");
     assert_eq!(rows.len(), 1, "{rows:?}");
+}
+
+/// The one that decides is killed with one PgBouncer still missing; the other one finishes.
+#[track_caller]
+fn finished_by_the_other(exit_status: u32) -> Vec<Row> {
+    let cluster = Cluster::builder().poolers(2).start();
+    let (node1, away) = (cluster.node1(), cluster.pooler(2));
+    let settings = Settings {
+        lines: format!(
+            "event_notification_command = 'test %e != bdr_failover || exit {exit_status}'"
+        ),
+        ..Settings::default()
+    };
+    let daemons = [1, 2].map(|id| {
+        let file = cluster.write_config(id, &settings, |_| ());
+        start_with(&[], || {
+            cluster.daemon_with_filter(id, &file, "repoint=debug")
+        })
+    });
+    for daemon in &daemons {
+        let reached = || daemon.log().matches("PgBouncer is reached").count();
+        wait_until(DEADLINE, "both PgBouncers", || reached() == 2);
+    }
+    away.stop_sshd();
+    cluster.node2().kill9();
+    wait_for_events(node1, "bdr_failover", 1);
+    let marked = |daemon: &Daemon| daemon.log().contains("setting node record for node 2");
+    let acting = daemons.iter().position(marked).expect("one has");
+    daemons[acting].kill9();
+    let other = &daemons[1 - acting];
+    other.wait_for_log("record for node 2 has already been set inactive", DEADLINE);
+    away.start_sshd();
+    other.wait_for_log("redirect complete", DEADLINE);
+    other.wait_for_log("the failover is recorded already", TAKEN_OVER);
+    if exit_status == 0 {
+        wait_for_events(node1, "bdr_failover", 2);
+    } else {
+        let mark = "the failover is recorded already";
+        wait_until(DEADLINE, "the second look", || {
+            other.log().matches(mark).count() == 2
+        });
+    }
+    events(node1, "bdr_failover")
+}
+
+#[test]
+fn the_success_of_the_agent_that_took_over_is_recorded() {
+    let rows = finished_by_the_other(0);
+    assert_eq!(
+        [&rows[0]["successful"], &rows[1]["successful"]],
+        ["f", "t"],
+        "{rows:?}"
+    );
+    let details = format!("{SENTENCE}; 2 of 2 PgBouncers serve node 1");
+    assert_eq!(rows[1]["details"], details);
+}
+
+#[test]
+fn a_hook_that_failed_makes_no_success_of_what_another_agent_finished() {
+    let rows = finished_by_the_other(3);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["successful"], "f", "{rows:?}");
 }

@@ -1,6 +1,6 @@
 //! The operator's hook gets what repmgr would have given it: every argument, and only once.
 
-use crate::fixture::{Cluster, Settings, wait_until};
+use crate::fixture::{Cluster, Daemon, Settings, wait_until};
 use crate::watching::{DEADLINE, wait_until_served, watched};
 
 /// Each argument in angle brackets, a call a line.
@@ -38,8 +38,10 @@ fn failover_and_recovery_call_it_once_each_with_the_arguments_of_repmgr() {
     node2.kill9();
     wait_until_served(&cluster, 1);
     let failover = format!("<2><bdr_failover><1><{}><node1>", node1.conninfo());
-    wait_until(DEADLINE, "both have dealt with it", || {
-        let second = |log: String| log.contains("is down; no PgBouncer points at it");
+    let logs = || daemons.each_ref().map(Daemon::log).join("\n");
+    let what = std::fmt::from_fn(|f| write!(f, "both have dealt with it: {}", logs()));
+    wait_until(DEADLINE, what, || {
+        let second = |log: String| log.contains("has already been set inactive");
         daemons.iter().any(|daemon| second(daemon.log()))
             && !calls(&cluster, "further.log").is_empty()
     });

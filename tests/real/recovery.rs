@@ -48,7 +48,7 @@ fn a_returned_node_is_active_again_and_gets_no_traffic() {
 }
 
 #[test]
-fn a_node_that_answers_but_does_not_replicate_has_not_recovered() {
+fn fault_9_a_node_that_answers_but_does_not_replicate_has_not_recovered() {
     let cluster = Cluster::builder().poolers(1).start();
     let (node1, node2) = (cluster.node1(), cluster.node2());
     let daemons = [start_daemon(&cluster, 1, &Settings::default())];
@@ -69,6 +69,36 @@ fn a_node_that_answers_but_does_not_replicate_has_not_recovered() {
     node2.rows("select pglogical.alter_subscription_enable('node2_from_node1', true)");
     wait_until(REPLICATION_DEADLINE, "a recovery", || is_active(node1, 2));
     assert_eq!(events(node1, "bdr_recovery").len(), 1);
+}
+
+/// The original calls the hook first, while `repmgr.nodes` still says that the node is inactive.
+#[test]
+fn fault_9_a_node_is_marked_active_before_the_hook_hears_of_its_recovery() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2) = (cluster.node1(), cluster.node2());
+    let (script, told) = (cluster.home().path("hook.sh"), cluster.home().path("told"));
+    let query = "select node_id, active from repmgr.nodes order by 1";
+    let text = format!(
+        "echo $REPOINT_FAILED_ID $(psql -At \"{}\" -c '{query}') >> {}\n",
+        node1.conninfo(),
+        told.display()
+    );
+    cluster.home().write(&script, &text);
+    let settings = Settings {
+        lines: format!(
+            "event_notification_command = 'sh {}'\nevent_notifications = \"bdr_recovery\"",
+            script.display()
+        ),
+        ..Settings::default()
+    };
+    let daemons = [start_daemon(&cluster, 1, &settings)];
+    fail_over(&cluster, &daemons);
+    node2.start();
+    cluster.hasten_replication();
+    wait_until(REPLICATION_DEADLINE, "the hook", || told.exists());
+    let told = || std::fs::read_to_string(&told).unwrap_or_default();
+    wait_until(DEADLINE, "its words", || told().ends_with('\n'));
+    assert_eq!(told(), "2 1|t 2|t\n");
 }
 
 #[track_caller]

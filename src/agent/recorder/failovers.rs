@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Recorder, local_timestamp};
-use crate::cluster_db::repmgr_tables::{self, Activation, EventTime, FailoverEvent};
+use crate::cluster_db::repmgr_tables::{self, Activation, EventTime, FailoverEvent, Later};
 use crate::config::{Node, NodeId};
-use crate::core::event::failover::{FailoverRecord, FailoverRow, Marked, RowKind};
+use crate::core::event::failover::{
+    COMMAND, COMMAND_SUCCEEDED, FailoverRecord, FailoverRow, Marked, RowKind,
+};
 use crate::core::event::{Event, EventKind, Roles};
 use crate::core::plan::Decision;
 use crate::edge::postgres::PostgresError;
@@ -191,6 +193,13 @@ impl Recorder {
                 details: sentence(next, failed),
             },
         ];
+        let later = match &open.timestamp {
+            Some(_) => Later::OfOwn,
+            None => Later::OfOther {
+                command: COMMAND,
+                succeeded: COMMAND_SUCCEEDED,
+            },
+        };
         let mut tries = 1;
         loop {
             let at = match &open.timestamp {
@@ -202,7 +211,7 @@ impl Recorder {
                 at,
                 successful: row.successful,
                 details: &row.details,
-                later: row.kind == RowKind::Later,
+                later: (row.kind == RowKind::Later).then_some(later),
                 activations: &activations,
             };
             let written = async {

@@ -74,6 +74,23 @@ pub enum Job {
     },
 }
 
+impl Job {
+    /// Whether it belongs to a failover, or to the end of the daemon, which ends those.
+    pub(super) fn is_of_failover(&self) -> bool {
+        match self {
+            Self::Failover { .. }
+            | Self::Progress { .. }
+            | Self::Redirect { .. }
+            | Self::HookEnded { .. }
+            | Self::Stopping(_) => true,
+            Self::Prepare(_)
+            | Self::Started(_)
+            | Self::Reconnected { .. }
+            | Self::Recovery { .. } => false,
+        }
+    }
+}
+
 /// What the coordinator is told.
 #[derive(Debug)]
 pub enum Told {

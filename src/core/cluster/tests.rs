@@ -647,3 +647,237 @@ fn that_no_node_is_left_is_said_during_a_pause_too() {
     world.cluster.node(NODE1, up(), world.now);
     assert_eq!(world.actions()[0], paused(NODE2, &begin));
 }
+
+/// The original announces nothing, and traffic goes on to the dead one.
+#[test]
+fn fault_7_a_node_that_returns_alone_is_used_although_it_had_failed() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    let first = decision(1, NODE1);
+    world.settle("pgb1", &first);
+    world.settle("pgb2", &first);
+    world.actions();
+    world.later(60.0);
+    world.down(NODE1);
+    assert_eq!(world.actions(), [Action::NoCandidate { failed: NODE1 }]);
+    assert_eq!(world.cluster.degraded(), [NODE1, NODE2]);
+
+    world.later(60.0);
+    world.cluster.node(NODE2, up(), world.now);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE2 }]);
+    let second = Decision {
+        generation: first.generation.next(NODE2),
+        failed: NODE1,
+        active: NODE2,
+        fault: Fault::Crash,
+    };
+    assert_eq!(
+        world.claim(NODE2, ClaimResult::Granted),
+        [announce(&second)]
+    );
+    assert_eq!(world.cluster.degraded(), [NODE1], "the used one is active");
+    world.settle("pgb1", &second);
+    world.settle("pgb2", &second);
+    world.actions();
+
+    // The one that returns has an old table: what it says of the other one is not believed.
+    world.later(60.0);
+    world.cluster.node(NODE1, up(), world.now);
+    assert!(!world.cluster.row_inactive(NODE2, NODE1, world.now));
+    world.later(10.0);
+    let check = Action::CheckRecovery {
+        node: NODE1,
+        on: NODE2,
+    };
+    assert_eq!(world.actions(), [check]);
+    world
+        .cluster
+        .recovery(NODE1, &Recovery::Recovered, world.now);
+    assert_eq!(world.cluster.degraded(), []);
+    world.later(60.0);
+    assert_eq!(world.actions(), []);
+}
+
+/// At which seconds it is said that a returned node does not replicate.
+fn warnings(timeout: u64, until: u64) -> Vec<u64> {
+    let mut world = World::new();
+    let settings = Monitoring {
+        recovery_timeout: Duration::from_secs(timeout),
+        ..SETTINGS
+    };
+    world.cluster = Cluster::new(NODE1, [NODE1, NODE2], [], settings);
+    world.cluster.node(NODE1, up(), world.now);
+    world.cluster.node(NODE2, up(), world.now);
+    world.cluster.row_inactive(NODE2, NODE1, world.now);
+    let mut said = Vec::new();
+    for second in 0..until {
+        for action in world.actions() {
+            if let Action::NotReplicating { waited, .. } = action {
+                assert_eq!(waited.as_secs(), second);
+                said.push(second);
+                continue;
+            }
+            let check = Action::CheckRecovery {
+                node: NODE2,
+                on: NODE1,
+            };
+            assert_eq!(action, check);
+            let pending = Recovery::Pending("no slot".to_owned());
+            world.cluster.recovery(NODE2, &pending, world.now);
+        }
+        world.later(1.0);
+    }
+    said
+}
+
+#[test]
+fn a_recovery_that_does_not_come_is_told_once_in_each_timeout() {
+    assert_eq!(warnings(30, 100), [30, 60, 90]);
+    assert_eq!(warnings(0, 100), [1], "without a timeout, once");
+}
+
+/// The original keeps the number in a `bool`.
+#[test]
+fn fault_17_a_recovery_timeout_of_300_is_300_seconds() {
+    assert_eq!(warnings(300, 700), [300, 600]);
+    assert_eq!(warnings(128, 300), [128, 256]);
+    assert_eq!(warnings(256, 300), [256]);
+}
+
+#[test]
+fn a_node_that_replicates_again_is_not_told_of_any_more() {
+    let mut world = World::new();
+    world.cluster.row_inactive(NODE2, NODE1, world.now);
+    let check = Action::CheckRecovery {
+        node: NODE2,
+        on: NODE1,
+    };
+    assert_eq!(world.actions(), [check]);
+    let pending = Recovery::Pending("no slot".to_owned());
+    world.cluster.recovery(NODE2, &pending, world.now);
+    assert_eq!(world.cluster.returned_at(NODE2), Some(world.now));
+    world
+        .cluster
+        .recovery(NODE2, &Recovery::Recovered, world.now);
+    assert_eq!(world.cluster.returned_at(NODE2), None);
+    world.later(3600.0);
+    assert_eq!(world.actions(), []);
+}
+
+#[test]
+fn an_agent_that_starts_while_the_other_node_is_down_waits_for_the_first_look_at_its_own() {
+    let mut world = World::new();
+    world.cluster = Cluster::new(NODE1, [NODE1, NODE2], [], SETTINGS);
+    world.down(NODE2);
+    assert_eq!(world.actions(), [], "its own node was not looked at yet");
+    world.cluster.node(NODE1, up(), world.now);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    assert!(
+        !world.cluster.row_inactive(NODE2, NODE1, world.now),
+        "no news"
+    );
+    let decided = decision(1, NODE1);
+    let announced = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(announced[0], announce(&decided));
+    assert_eq!(world.cluster.degraded(), [NODE2]);
+}
+
+#[test]
+fn with_local_monitoring_only_the_other_node_is_looked_at_when_it_is_needed() {
+    let local_only = Monitoring {
+        local_only: true,
+        ..SETTINGS
+    };
+    let poolers = ["pgb1".to_owned()];
+    // (what is seen, whether the other node is to be probed, what is done)
+    let mut world = World::new();
+    world.cluster = Cluster::new(NODE1, [NODE1, NODE2], poolers, local_only);
+    world.cluster.pooler("pgb1", serving(NODE1, 0));
+    let unknown = |world: &mut World, node| world.cluster.node(node, Health::Unknown, world.now);
+    assert!(!world.cluster.probes_peer(), "nothing is known yet");
+    world.cluster.node(NODE1, up(), world.now);
+    unknown(&mut world, NODE2);
+    assert!(!world.cluster.probes_peer());
+    assert_eq!(world.actions(), []);
+    let suspect = Health::Suspect {
+        attempt: 0,
+        reason: String::new(),
+    };
+    world.cluster.node(NODE1, suspect, world.now);
+    assert!(world.cluster.probes_peer());
+    world.down(NODE1);
+    assert_eq!(world.actions(), [], "the other one was not looked at yet");
+    world.cluster.node(NODE2, up(), world.now);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE2 }]);
+    let announced = world.claim(NODE2, ClaimResult::Granted);
+    let Some(Action::Announce { decision, .. }) = announced.first() else {
+        panic!("{announced:?}")
+    };
+    assert_eq!([decision.failed, decision.active], [NODE1, NODE2]);
+    world.settle("pgb1", decision);
+    world.actions();
+
+    world.cluster.node(NODE1, up(), world.now);
+    assert!(world.cluster.probes_peer(), "for the recovery");
+    world.later(10.0);
+    let check = Action::CheckRecovery {
+        node: NODE1,
+        on: NODE2,
+    };
+    assert_eq!(world.actions(), [check]);
+    world
+        .cluster
+        .recovery(NODE1, &Recovery::Recovered, world.now);
+    assert!(!world.cluster.probes_peer());
+    unknown(&mut world, NODE2);
+
+    // Whatever is heard of the other one is its own agent's affair.
+    world.down(NODE2);
+    assert_eq!(world.actions(), []);
+    assert_eq!(world.cluster.degraded(), []);
+}
+
+#[test]
+fn in_each_state_of_two_nodes_the_agent_of_node_1_does_this() {
+    let down = |world: &mut World, node| world.down(node);
+    let suspect = |world: &mut World, node| {
+        let suspect = Health::Suspect {
+            attempt: 1,
+            reason: String::new(),
+        };
+        world.cluster.node(node, suspect, world.now);
+    };
+    let answers = |world: &mut World, node| world.cluster.node(node, up(), world.now);
+    let refuses = |world: &mut World, node| {
+        let reason = String::new();
+        world
+            .cluster
+            .node(node, Health::Refusing { reason }, world.now);
+    };
+    type Seen<'a> = &'a dyn Fn(&mut World, NodeId);
+    let claim = |on| Some(Action::Claim { on });
+    let cases: [(&str, Seen<'_>, Seen<'_>, Option<Action>); 8] = [
+        ("all is well", &answers, &answers, None),
+        ("a flap", &answers, &suspect, None),
+        ("node 2 fails", &answers, &down, claim(NODE1)),
+        ("node 1 fails", &down, &answers, claim(NODE2)),
+        ("node 2 fails, node 1 is in doubt", &suspect, &down, {
+            Some(Action::NoCandidate { failed: NODE2 })
+        }),
+        ("node 2 fails, node 1 refuses us", &refuses, &down, {
+            Some(Action::NoCandidate { failed: NODE2 })
+        }),
+        ("both fail", &down, &down, {
+            Some(Action::NoCandidate { failed: NODE1 })
+        }),
+        ("both in doubt", &suspect, &suspect, None),
+    ];
+    for (what, node1, node2, expected) in cases {
+        let mut world = World::new();
+        node1(&mut world, NODE1);
+        node2(&mut world, NODE2);
+        assert_eq!(world.actions().into_iter().next(), expected, "{what}");
+    }
+}

@@ -13,6 +13,11 @@ const FIRST_RESULT_LIMIT: Duration = Duration::from_secs(5);
 /// has written the row: after that one's limit, and the time that writing may take.
 const OTHER_AGENT_LIMIT: Duration = Duration::from_secs(15);
 
+/// What stands in `details` before the words about the operator's command.
+pub const COMMAND: &str = "; event_notification_command ";
+/// And if it ended well.
+pub const COMMAND_SUCCEEDED: &str = "; event_notification_command ended with exit status 0 ";
+
 /// Who marked the failed node inactive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marked {
@@ -167,11 +172,8 @@ impl FailoverRecord {
         details.push_str(redirect.unwrap_or("the redirect is still under way"));
         match &self.command {
             Command::None => {}
-            Command::Running => details.push_str("; event_notification_command is still running"),
-            Command::Ended { how, .. } => {
-                details.push_str("; event_notification_command ");
-                details.push_str(how);
-            }
+            Command::Running => details.extend([COMMAND, "is still running"]),
+            Command::Ended { how, .. } => details.extend([COMMAND, how]),
         }
         if kind == RowKind::TakenOver {
             details.push_str("; written by the agent that took over");
@@ -294,7 +296,9 @@ mod tests {
         let mut now = Instant::now();
         let mut record = FailoverRecord::new(SENTENCE.to_owned(), marked, true, now);
         play(&mut record, &first, &mut now);
-        let row = record.next(now).expect("a first row");
+        let Some(row) = record.next(now) else {
+            panic!("no first row")
+        };
         record.written(&row, inserted);
         play(&mut record, told, &mut now);
         let next = record.next(now)?;

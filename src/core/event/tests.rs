@@ -439,3 +439,27 @@ impl Hook {
         assert_eq!(made, ["argv.sh"], "{why}");
     }
 }
+
+/// `%n` is the failed node in one event and the reporting one in another.
+#[test]
+fn fault_18_the_environment_says_who_is_who() {
+    let roles = Roles {
+        failed: Some(NodeId(2)),
+        next: Some(NodeId(1)),
+        reporter: Some(NodeId(1)),
+        generation: Some(Generation {
+            number: 7,
+            node_id: NodeId(1),
+        }),
+    };
+    let says = |roles: &Roles| {
+        let show = "echo \"$REPOINT_FAILED_ID,$REPOINT_NEXT_ID,$REPOINT_REPORTER_ID,\
+                    $REPOINT_GENERATION\"";
+        let script = format!("set -u\n{}{show}", roles.exports());
+        let mut shell = Command::new("/bin/sh");
+        let output = shell.args(["-c", &script]).output().expect("a shell");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert_eq!(says(&roles), "2,1,1,7.1\n");
+    assert_eq!(says(&Roles::default()), ",,,\n");
+}
