@@ -1,7 +1,7 @@
 //! The link between the two nodes breaks while both live, so that each agent takes the other node
-//! for dead. A simulation of two agents with the real [`Cluster`]; the PgBouncers are stand-ins that
-//! do what the host's lock and the order of generations make of two writers. In the original, the
-//! last writer wins and nobody is told.
+//! for dead. A simulation of two agents with the real [`Cluster`]; the PgBouncers are stand-ins
+//! that do what the host's lock and the order of generations make of two writers. In the original,
+//! the last writer wins and nobody is told.
 
 use std::time::{Duration, Instant};
 

@@ -56,13 +56,6 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::R
     if arguments.full {
         return full(node, &chosen, &planners);
     }
-    if config.nodes.len() == 1 && config.peers == Peers::Registered {
-        bail!(
-            "only this host's node is known, and a redirect is from another one: the others are in \
-             repmgr.nodes, which render does not read. Describe each in a `[[node]]`, or use \
-             --full for the file with every entry at this node"
-        );
-    }
     let sockets = SocketDirectory::create_or_temporary(&config.runtime_directory)
         .context("make a directory for the sockets of ssh")?;
     let mut all_reached = true;
@@ -107,7 +100,11 @@ async fn with_peers(
         return Ok((config, planners));
     }
     let deadline = Instant::now() + membership::LIMIT;
-    let config = membership::complete(&config, deadline).await?;
+    let completed = membership::complete(&config, deadline).await;
+    let config = completed.context(
+        "the other node is not known: describe each in a `[[node]]`, or use --full for the file \
+         with every entry at this node",
+    )?;
     let planners = agent::daemon::planners(&config)?;
     Ok((config, planners))
 }

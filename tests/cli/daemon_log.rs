@@ -53,7 +53,8 @@ fn the_format_of_repmgr_is_that_of_its_page() {
         said.last(),
         Some(&"[INFO] repoint ends; nothing is left paused by it")
     );
-    let error = "[ERROR] node 1 is down and no other node is available; nothing is changed";
+    let error = "[ERROR] node \"node1\" (ID: 1) is down, and no other node is available; \
+                 nothing is changed until one is";
     assert!(said.contains(&error), "{log}");
     let warning = "[WARNING] unable to reconnect to node 1";
     assert!(said.iter().any(|line| line.starts_with(warning)), "{log}");

@@ -53,12 +53,15 @@ fn either_file_may_name_the_other() {
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
         assert!(ran.stdout.ends_with(RENDERED), "{}", ran.stdout);
     }
-    // Alone it has no PgBouncers.
-    place.run(&["-f", "plain.conf", "render"]).fails(
-        "repoint: only this host's node is known, and a redirect is from another one: the others \
-         are in repmgr.nodes, which render does not read. Describe each in a `[[node]]`, or use \
-         --full for the file with every entry at this node\n",
+    // A redirect is from another node, and those are in repmgr.nodes.
+    let nobody = PAGE.replace("host=10.0.0.11", "host=127.0.0.1 port=1");
+    place.write("nobody.conf", &nobody);
+    place.run(&["-f", "nobody.conf", "render"]).fails(
+        "repoint: the other node is not known: describe each in a `[[node]]`, or use --full for \
+         the file with every entry at this node: repmgr.nodes cannot be read on node \"node1\": \
+         refused: Connection refused (os error 111)\n",
     );
+    // Alone it has no PgBouncers.
     place
         .run(&["-f", "plain.conf", "render", "--full"])
         .is(0, "", "");

@@ -29,8 +29,8 @@ fn help_shows_an_example_and_the_exit_status() {
 
 #[test]
 fn without_a_configuration_or_a_connection_nothing_is_paused() {
-    let expected = "ERROR: no configuration: neither ./repoint.toml nor \
-                    /etc/repoint/repoint.toml is there; name one with -f\n";
+    let expected = "ERROR: no configuration: none of ./repoint.toml, /etc/repoint/repoint.toml, \
+                    ./repmgr.conf and /etc/repmgr.conf is there; name one with -f\n";
     for group in ["service", "daemon"] {
         Place::new().run(&[group, "pause"]).is(1, "", expected);
     }
