@@ -1,8 +1,8 @@
 //! The schema `repoint`: which agents live (`repoint.agents`), and what is paused
 //! (`repoint.pauses`).
 //!
-//! Each node has tables of its own, which need not replicate: agents and `service pause` write on
-//! every node that they reach, and [`crate::core::pause`] tells which of two copies is the newer.
+//! Each node has tables of its own, which need not replicate (`agents` cannot: it is unlogged).
+//! Agents and `service pause` write on every node that they reach, and [`crate::core::pause`] tells which of two copies is the newer.
 //! Times of a heartbeat are those of the server that holds the row, and are compared with its clock
 //! only. Statements are for PostgreSQL 9.4 and later, hence an update and an insert where 9.5 has
 //! `ON CONFLICT`.
@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::literal;
+use super::{literal, schema};
 use crate::config::NodeId;
 use crate::conninfo::Conninfo;
 use crate::core::pause::{CHANGE_MAX, Pause, Scope, scope_number};
@@ -18,9 +18,9 @@ use crate::edge::postgres::{self, PostgresError, Row, Session};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const DDL_LIMIT: Duration = Duration::from_secs(20);
-/// "rept", 3: held while the tables are being made.
-const LOCK: &str = "SELECT pg_advisory_lock(1919250548, 3)";
-const UNLOCK: &str = "SELECT pg_advisory_unlock(1919250548, 3)";
+/// "rept", 4: held while the tables are being made.
+const LOCK: &str = "SELECT pg_advisory_lock(1919250548, 4)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(1919250548, 4)";
 /// A reader is not made to read whatever somebody has put there.
 const ROWS_MAX: u32 = 100;
 
@@ -217,46 +217,22 @@ async fn missing(session: &Session) -> Result<Vec<&'static str>, PostgresError> 
 /// refuse them but through their own function, which runs them on every member and may wait for
 /// one that is slow.
 async fn run_ddl(session: &Session, statements: &[&str]) -> Result<(), PostgresError> {
-    let extension = active_active(session).await?;
-    let run = |statement: &&str| match extension.as_deref() {
-        Some("bdr") => {
-            let statement = literal(statement);
-            format!("SELECT bdr.bdr_replicate_ddl_command({statement})")
-        }
-        Some(_) | None => (*statement).to_owned(),
+    let adapter = schema::adapter(session).await?;
+    let run = |statement: &&str| match adapter {
+        Some(adapter) => adapter.ddl(statement),
+        None => (*statement).to_owned(),
     };
     let sql: Vec<String> = statements.iter().map(run).collect();
     session
         .simple("SET statement_timeout = 15000", LIMIT)
         .await?;
-    session.simple(&sql.join("; "), DDL_LIMIT).await?;
-    let set = match extension.as_deref() {
-        Some("bdr") => "bdr.table_set_replication_sets",
-        Some("pgactive") => "pgactive.pgactive_set_table_replication_sets",
-        Some(_) | None => return Ok(()),
-    };
-    // Out of the set that replicates: every agent writes on every node, and the same row from two
-    // sides is a conflict each time. Nothing but noise comes of it where this fails.
-    for table in ["repoint.agents", "repoint.pauses"] {
-        let sql = format!("SELECT {set}('{table}'::regclass, '{{repoint_local}}'::text[])");
-        if let Err(error) = session.simple(&sql, DDL_LIMIT).await {
-            tracing::debug!(table, error = error.to_string(), "the table replicates");
-        }
-    }
-    Ok(())
+    session.simple(&sql.join("; "), DDL_LIMIT).await.map(drop)
 }
 
-/// The extension by which the database replicates every table that it is not told to leave out.
-async fn active_active(session: &Session) -> Result<Option<String>, PostgresError> {
-    let query = "SELECT extname FROM pg_catalog.pg_extension WHERE extname IN ('bdr', 'pgactive')";
-    let rows = session.simple(query, LIMIT).await?;
-    Ok(rows
-        .into_iter()
-        .next()
-        .and_then(|mut row| row.remove("extname")))
-}
-
-const CREATE_AGENTS: &str = "CREATE TABLE repoint.agents (\
+/// Unlogged: no signs of life in the write-ahead log, so none in the replication either, where the
+/// same row from two sides would be a conflict every two seconds. What a crash empties is written
+/// again with the next sign of life.
+const CREATE_AGENTS: &str = "CREATE UNLOGGED TABLE repoint.agents (\
      node_id integer NOT NULL PRIMARY KEY, \
      host_name text NOT NULL, \
      pid integer NOT NULL, \

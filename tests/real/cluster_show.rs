@@ -69,7 +69,7 @@ fn both_nodes_are_shown_as_repmgr_shows_them() {
         )
     };
     let object = format!(
-        "{{\n  \"nodes\": [\n{},\n{}\n  ],\n  \"issues\": []\n}}\n",
+        "{{\n  \"nodes\": [\n{},\n{}\n  ],\n  \"issues\": [],\n  \"pauses\": []\n}}\n",
         node(1),
         node(2)
     );

@@ -13,8 +13,10 @@ use crate::cli::print;
 use crate::cli::say::Voice;
 use crate::cli::table::{json, printable, table};
 use crate::cluster_db::node_records::NodeRecord;
-use crate::cluster_db::node_state;
+use crate::cluster_db::{agents, node_state};
 use crate::core::cluster_view::{Issue, Seen, View, view};
+use crate::core::pause::{Pause, Pauses};
+use crate::edge::postgres::Session;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -26,8 +28,9 @@ writable, 1 if it is a standby, -1 if it is not known.
 
 --json prints one object: `nodes`, a list of objects with node_id, node_name, role, status
 (running, rejected, unreachable, failed, \"running as standby\", \"running as primary\"), active,
-upstream, location, priority, timeline, conninfo (without password) and error; and `issues`, a
-list of sentences, empty if all is well. What is not known is null.";
+upstream, location, priority, timeline, conninfo (without password) and error; `issues`, a list of
+sentences, empty if all is well; and `pauses`, a list of sentences, see `repoint service pause`.
+What is not known is null.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -61,6 +64,7 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
     let session = target.connect_to_any(voice).await?;
     let (records, unusable) = records(&session).await?;
     let with_timeline = node_state::tells_timeline(&session);
+    let pauses = pauses_in_force(&session).await;
     let seen = look::at_all(&records).await;
     let all = records.iter().zip(seen);
     let nodes: Vec<Shown<'_>> = all
@@ -68,7 +72,7 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
         .collect();
     let wrong = !unusable.is_empty() || nodes.iter().any(|node| node.view.issue.is_some());
     if arguments.json {
-        print::line(&json(&object(&nodes, unusable)));
+        print::line(&json(&object(&nodes, unusable, pauses)));
     } else if arguments.csv {
         for node in &nodes {
             let (available, recovery) = node.seen.availability();
@@ -80,11 +84,21 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
         if wrong && !voice.terse && !voice.quiet {
             warn(&nodes, unusable, voice);
         }
+        for pause in &pauses {
+            voice.notice(pause);
+        }
     }
     Ok(match wrong {
         true => Exit::NodeStatus,
         false => Exit::Success,
     })
+}
+
+/// As the node that was asked has them. No pause is a fault, and without the table there is none.
+async fn pauses_in_force(session: &Session) -> Vec<String> {
+    let mut pauses = Pauses::default();
+    pauses.learn(&agents::pauses(session).await.unwrap_or_default());
+    pauses.in_force().map(Pause::sentence).collect()
 }
 
 fn shown<'a>(record: &'a NodeRecord, seen: Seen, all: &'a [NodeRecord]) -> Shown<'a> {
@@ -178,6 +192,7 @@ fn warn(nodes: &[Shown<'_>], unusable: Vec<String>, voice: Voice) {
 struct Object<'a> {
     nodes: Vec<NodeObject<'a>>,
     issues: Vec<String>,
+    pauses: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -195,7 +210,7 @@ struct NodeObject<'a> {
     error: Option<&'a str>,
 }
 
-fn object<'a>(nodes: &'a [Shown<'a>], unusable: Vec<String>) -> Object<'a> {
+fn object<'a>(nodes: &'a [Shown<'a>], unusable: Vec<String>, pauses: Vec<String>) -> Object<'a> {
     let node = |node: &'a Shown<'a>| NodeObject {
         node_id: node.record.node_id.0,
         node_name: &node.record.node_name,
@@ -213,5 +228,6 @@ fn object<'a>(nodes: &'a [Shown<'a>], unusable: Vec<String>) -> Object<'a> {
     Object {
         nodes: nodes.iter().map(node).collect(),
         issues: issues.collect(),
+        pauses,
     }
 }
