@@ -152,7 +152,14 @@ pub async fn connect(conninfo: &Conninfo, limit: Duration) -> Result<Session, Po
         let mut last = PostgresError::Unusable("no address".to_owned());
         for address in &addresses {
             let conninfo = with_password(&conninfo, address);
-            match connect_to(&conninfo, address).await {
+            let connected = connect_to(&conninfo, address).await;
+            let accepted = match connected {
+                Ok(session) => login::accept(&session, &conninfo, limit)
+                    .await
+                    .map(|()| session),
+                Err(error) => Err(error),
+            };
+            match accepted {
                 Ok(session) => return Ok(session),
                 Err(error) => last = error,
             }

@@ -192,6 +192,21 @@ fn values_that_libpq_refuses_are_refused() {
     ] {
         pair.compare(&format!("{base} {rest}"));
     }
+    for attributes in [
+        "any",
+        "read-write",
+        "read-only",
+        "primary",
+        "standby",
+        "prefer-standby",
+    ] {
+        pair.compare(&format!("{base} target_session_attrs={attributes}"));
+        let read_only = "options='-c default_transaction_read_only=on'";
+        pair.compare(&format!(
+            "{base} target_session_attrs={attributes} {read_only}"
+        ));
+    }
+    pair.compare(&format!("{base} target_session_attrs=nonsense"));
     let socket = node.socket_dir().display().to_string();
     let user = scene.cluster.home().user();
     let base = format!("host={socket} port={port} dbname=bdrtest user=repmgr");

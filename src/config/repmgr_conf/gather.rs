@@ -11,6 +11,8 @@ use crate::config::problem::{Problem, quoted};
 
 /// How deep files may include each other: the original's limit.
 const DEPTH_MAX: usize = 10;
+/// How many may be read: directories that include each other would otherwise be read for ages.
+const FILES_MAX: usize = 1000;
 
 /// Options with their files, and what is wrong so far.
 #[derive(Debug, Default)]
@@ -19,6 +21,7 @@ pub(super) struct Gathered {
     pub(super) problems: Vec<Problem>,
     /// Whether one of them is about syntax.
     pub(super) syntax_errors: bool,
+    files: usize,
 }
 
 /// Reads in repmgr 5's dialect.
@@ -106,6 +109,15 @@ impl Gathered {
         if chain.len() > DEPTH_MAX {
             let message = format!("files include each other more than {DEPTH_MAX} deep");
             return self.wrong(chain, entry, message);
+        }
+        self.files += 1;
+        if self.files > FILES_MAX {
+            // Said once, and nothing more is read.
+            if self.files == FILES_MAX + 1 {
+                let message = format!("more than {FILES_MAX} files are included");
+                self.wrong(chain, entry, message);
+            }
+            return;
         }
         match files.read(&path) {
             Ok(bytes) => {

@@ -283,6 +283,27 @@ fn includes_that_cannot_be_followed_are_told_with_their_place() {
     }
 }
 
+#[test]
+fn directories_that_include_each_other_come_to_an_end() {
+    let text = "include_dir '../d'\n";
+    let names: Vec<String> = (0..9).map(|n| format!("{n}.conf")).collect();
+    struct Same(Vec<String>);
+    impl Files for Same {
+        fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+            Ok(b"include_dir '../d'\n".to_vec())
+        }
+        fn names(&self, _: &Path) -> io::Result<Vec<String>> {
+            Ok(self.0.clone())
+        }
+    }
+    let problems = read(Path::new("/d/repmgr.conf"), text.as_bytes(), &Same(names));
+    let problems = problems.expect_err("no end").to_string();
+    assert!(
+        problems.contains("more than 1000 files are included"),
+        "{problems}"
+    );
+}
+
 /// A line instead of that of [`NODE`] with the same name, or behind it; and what is said of it.
 const BROKEN: [(&str, &str); 34] = [
     (

@@ -1,10 +1,12 @@
-//! What a connection string asks of the login: names, password, options; and what it asks that
-//! cannot be done here. Touches nothing.
+//! What a connection string asks of the login: names, password, options, and a server of the kind
+//! that is wanted; and what it asks that cannot be done here.
+
+use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
-use super::PostgresError;
+use super::{PostgresError, Session};
 use crate::conninfo::Conninfo;
 
 /// What is told to the server, whatever the way to it.
@@ -39,4 +41,37 @@ pub(super) fn configuration(conninfo: &Conninfo) -> Result<Config, PostgresError
         config.ssl_negotiation(SslNegotiation::Direct);
     }
     Ok(config)
+}
+
+/// `target_session_attrs`: whether the server that answered is one of the kind that is wanted.
+/// `prefer-standby` takes the first that answers.
+pub(super) async fn accept(
+    session: &Session,
+    conninfo: &Conninfo,
+    limit: Duration,
+) -> Result<(), PostgresError> {
+    let refuse = |text: &str| Err(PostgresError::Unusable(text.to_owned()));
+    let wanted = match conninfo.get("target_session_attrs") {
+        None | Some("any" | "prefer-standby") => return Ok(()),
+        Some(wanted) => wanted,
+    };
+    let query = "SELECT pg_is_in_recovery() AS standby, \
+                 current_setting('transaction_read_only') AS read_only";
+    let rows = session.simple(query, limit).await?;
+    let is = |column: &str, value: &str| {
+        let cell = rows.first().and_then(|row| row.get(column));
+        cell.is_some_and(|cell| cell == value)
+    };
+    let (standby, read_only) = (is("standby", "t"), is("read_only", "on"));
+    match wanted {
+        "read-write" if read_only || standby => refuse("session is read-only"),
+        "read-only" if !read_only && !standby => refuse("session is not read-only"),
+        "primary" if standby => refuse("server is in hot standby mode"),
+        "standby" if !standby => refuse("server is not in hot standby mode"),
+        "read-write" | "read-only" | "primary" | "standby" => Ok(()),
+        _ => refuse(
+            "invalid `target_session_attrs` value; use any, read-write, read-only, primary, \
+             standby or prefer-standby",
+        ),
+    }
 }

@@ -55,8 +55,11 @@ pub(super) fn connector(conninfo: &Conninfo, mode: SslMode, host: &str) -> Resul
         .set_max_proto_version(greatest.map(version))
         .map_err(|error| words(&error))?;
     let verify = trust(&mut builder, conninfo, mode)?;
-    if conninfo.get("sslcertmode") != Some("disable") {
-        client_certificate(&mut builder, conninfo)?;
+    match conninfo.get("sslcertmode") {
+        None | Some("allow") => client_certificate(&mut builder, conninfo)?,
+        Some("disable") => {}
+        Some("require") => return Err("sslcertmode `require` is not supported".to_owned()),
+        Some(_) => return Err("invalid `sslcertmode`; use disable or allow".to_owned()),
     }
     builder.set_verify(SslVerifyMode::NONE);
     let refusal = Refusal::default();
