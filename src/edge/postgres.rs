@@ -2,18 +2,17 @@
 //!
 //! Everything is under one deadline for the whole attempt: a server that accepts and stays silent
 //! is as dead as one that refuses. `tokio-postgres` speaks the protocol; sockets and TLS are set up
-//! here and in [`tls`], because its own reading of a connection string differs from libpq's
+//! here and in `tls`, because its own reading of a connection string differs from libpq's
 //! (time-outs, `sslmode`). What a failure means for a node is `core::node`'s.
 
 use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::time::Duration;
 
-use postgres_openssl::{MakeTlsConnector, TlsStream};
+use postgres_openssl::TlsStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::chain;
@@ -412,14 +411,20 @@ where
         | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
     });
     let mut tls = tls::connector(conninfo, mode, &name.asked).map_err(PostgresError::Unusable)?;
-    let connect =
-        <MakeTlsConnector as MakeTlsConnect<S>>::make_tls_connect(&mut tls.maker, &name.told)
-            .map_err(|error| PostgresError::Unusable(error.to_string()))?;
+    let connect = tls
+        .connect::<S>(&name.told)
+        .map_err(PostgresError::Unusable)?;
     let connected = config.connect_raw(stream, connect).await;
-    let (client, connection) = connected.map_err(|error| match tls.refusal() {
-        Some(refusal) => PostgresError::Unusable(refusal),
-        None => classify(error),
-    })?;
+    let (client, connection) =
+        connected.map_err(|error| match (tls.refusal(), classify(error)) {
+            (Some(refusal), _) => PostgresError::Unusable(refusal),
+            (None, PostgresError::Refused(reason)) if tls.may_be_refused() => {
+                PostgresError::Unusable(format!(
+                    "closed after our certificate was shown, is it accepted? {reason}"
+                ))
+            }
+            (None, error) => error,
+        })?;
     let version = connection
         .parameter("server_version")
         .unwrap_or_default()

@@ -433,16 +433,6 @@ fn a_refusal_says_what_is_wrong() {
             format!("root certificate file `{}`: ", file("garbage.crt")),
         ),
         (
-            // A server that says so lives: it has not refused the connection as a dead one does.
-            "node1.test",
-            format!(
-                "sslmode=require sslcert={} sslkey={}",
-                file("stranger.crt"),
-                file("stranger.key")
-            ),
-            "sslmode=require: tlsv1 alert unknown ca".to_owned(),
-        ),
-        (
             "",
             format!("sslmode=verify-full {right}"),
             "sslmode verify-full needs a host name: add `host`".to_owned(),
@@ -452,7 +442,21 @@ fn a_refusal_says_what_is_wrong() {
         let reason = pair.compare(&format!("{base} user=repmgr {rest}"));
         assert!(reason.contains(&expected), "{rest}:\n{reason}");
     }
-    pair.agree(0, 9);
+    // With TLS 1.3 the server's answer may come too late to be read, so several times.
+    let stranger = format!(
+        "{} user=repmgr sslmode=require sslcert={} sslkey={}",
+        base(&cluster, "node1.test"),
+        file("stranger.crt"),
+        file("stranger.key")
+    );
+    for _ in 0..20 {
+        let reason = pair.compare(&stranger);
+        let alert = reason.contains("sslmode=require: tlsv1 alert unknown ca");
+        // A server that closes for this lives: it is not refused as by a dead one.
+        let closed = reason.contains("sslmode=require: closed after our certificate was shown");
+        assert!(alert || closed, "{reason}");
+    }
+    pair.agree(0, 28);
 }
 
 #[test]

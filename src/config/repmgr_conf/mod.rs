@@ -1,8 +1,8 @@
 //! Reads a `repmgr.conf`, in repmgr 4's dialect and in repmgr 5's.
 //!
-//! Decides which dialect a file is in ([`scan4`], [`scan5`]), follows its `include`s ([`gather`]),
-//! and what the options mean ([`options`], [`settle`]). Touches no file but through the [`Files`]
-//! that it is given. What is made of the result is [`super::file`]'s; [`import`] writes it as a
+//! Decides which dialect a file is in (`scan4`, `scan5`), follows its `include`s (`gather`), and
+//! what the options mean (`options`, `settle`). Touches no file but through the [`Files`] that it
+//! is given. What is made of the result is [`super::file`]'s; [`import`] writes it as a
 //! `repoint.toml`.
 
 use std::fmt;

@@ -7,6 +7,8 @@
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openssl::error::ErrorStack;
@@ -18,21 +20,68 @@ use openssl::ssl::{
 use openssl::x509::store::{X509Lookup, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509Ref, X509StoreContextRef, X509VerifyResult};
-use postgres_openssl::{MakeTlsConnector, set_postgresql_alpn};
+use postgres_openssl::{MakeTlsConnector, TlsConnector, set_postgresql_alpn};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 use crate::conninfo::{Conninfo, SslMode, TlsVersion};
 use crate::edge::libpq_files::home;
 
-/// A connector for one connection, and why it refused the server, if it did: OpenSSL alone only
-/// says that it did.
+/// A connector for one connection, and what only it knows of its end.
 pub(super) struct Tls {
-    pub(super) maker: MakeTlsConnector,
+    maker: MakeTlsConnector,
+    /// Why it refused the server: OpenSSL alone only says that it did.
     refusal: Refusal,
+    /// Whether the server is shown a certificate of ours.
+    shows_certificate: bool,
+    shaken: Arc<AtomicBool>,
 }
 
 type Refusal = Arc<Mutex<Option<String>>>;
 
+/// Connects as its inner one, and notes when both sides are through with the handshake.
+pub(super) struct Noting<C> {
+    inner: C,
+    shaken: Arc<AtomicBool>,
+}
+
+impl<S, C> TlsConnect<S> for Noting<C>
+where
+    C: TlsConnect<S> + Send + 'static,
+    C::Future: Send,
+    S: Send + 'static,
+{
+    type Stream = C::Stream;
+    type Error = C::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Stream, C::Error>> + Send>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        Box::pin(async move {
+            let stream = self.inner.connect(stream).await?;
+            self.shaken.store(true, Ordering::Relaxed);
+            Ok(stream)
+        })
+    }
+}
+
 impl Tls {
+    /// What connects; `name` is told to the server.
+    pub(super) fn connect<S>(&mut self, name: &str) -> Result<Noting<TlsConnector>, String>
+    where
+        MakeTlsConnector: MakeTlsConnect<S, TlsConnect = TlsConnector, Error = ErrorStack>,
+    {
+        let inner = MakeTlsConnect::<S>::make_tls_connect(&mut self.maker, name);
+        Ok(Noting {
+            inner: inner.map_err(|error| words(&error))?,
+            shaken: Arc::clone(&self.shaken),
+        })
+    }
+
+    /// Whether a connection that was closed may have been closed for our certificate: with TLS 1.3
+    /// a server looks at it after the client is through, and its reason may be lost on the way.
+    pub(super) fn may_be_refused(&self) -> bool {
+        self.shows_certificate && self.shaken.load(Ordering::Relaxed)
+    }
+
     /// Why the server's certificate was refused.
     pub(super) fn refusal(&self) -> Option<String> {
         let refusal = self.refusal.lock();
@@ -55,12 +104,12 @@ pub(super) fn connector(conninfo: &Conninfo, mode: SslMode, host: &str) -> Resul
         .set_max_proto_version(greatest.map(version))
         .map_err(|error| words(&error))?;
     let verify = trust(&mut builder, conninfo, mode)?;
-    match conninfo.get("sslcertmode") {
+    let shows_certificate = match conninfo.get("sslcertmode") {
         None | Some("allow") => client_certificate(&mut builder, conninfo)?,
-        Some("disable") => {}
+        Some("disable") => false,
         Some("require") => return Err("sslcertmode `require` is not supported".to_owned()),
         Some(_) => return Err("invalid `sslcertmode`; use disable or allow".to_owned()),
-    }
+    };
     builder.set_verify(SslVerifyMode::NONE);
     let refusal = Refusal::default();
     if verify {
@@ -89,7 +138,12 @@ pub(super) fn connector(conninfo: &Conninfo, mode: SslMode, host: &str) -> Resul
         configuration.set_use_server_name_indication(names_server);
         Ok(())
     });
-    Ok(Tls { maker, refusal })
+    Ok(Tls {
+        maker,
+        refusal,
+        shows_certificate,
+        shaken: Arc::default(),
+    })
 }
 
 const fn version(version: TlsVersion) -> SslVersion {
@@ -172,20 +226,20 @@ fn revocations(store: &mut X509StoreBuilder, conninfo: &Conninfo) -> bool {
     list.is_some() || directory.is_some()
 }
 
-/// Our certificate with its key, if there is one.
+/// Our certificate with its key; whether there is one.
 fn client_certificate(
     builder: &mut SslConnectorBuilder,
     conninfo: &Conninfo,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let Some(certificate) = file(conninfo.get("sslcert"), "postgresql.crt") else {
-        return Ok(());
+        return Ok(false);
     };
     match std::fs::metadata(&certificate) {
         Ok(_) => {}
         Err(error) => {
             use std::io::ErrorKind::{NotADirectory, NotFound};
             if matches!(error.kind(), NotFound | NotADirectory) {
-                return Ok(());
+                return Ok(false);
             }
             let path = certificate.display();
             return Err(format!("certificate file `{path}`: {error}"));
@@ -199,13 +253,13 @@ fn client_certificate(
         return Err("sslkey names a key of an OpenSSL engine, which is not supported".to_owned());
     }
     let Some(path) = file(named, "postgresql.key") else {
-        return Ok(());
+        return Ok(true);
     };
     let key = key(&path, conninfo.get("sslpassword").unwrap_or_default())?;
     let pair = builder
         .set_private_key(&key)
         .and_then(|()| builder.check_private_key());
-    pair.map_err(|_| {
+    pair.map(|()| true).map_err(|_| {
         let path = path.display();
         format!("certificate does not match private key file `{path}`")
     })
