@@ -56,6 +56,7 @@ mod refused_host;
 mod refused_template;
 mod register;
 mod render;
+mod repmgr_conf;
 mod repmgr_syntax;
 mod restored_file;
 mod rubbish;
