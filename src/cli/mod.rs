@@ -15,6 +15,7 @@ mod connection;
 mod daemon;
 mod exit;
 mod failure;
+mod grammar;
 mod load;
 mod log;
 mod node;
@@ -99,7 +100,8 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     log::begin();
-    let cli = match Cli::try_parse() {
+    let words = grammar::options_last(std::env::args_os());
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
             // Standard output for --help and --version, else standard error.

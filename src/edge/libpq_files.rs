@@ -25,10 +25,27 @@ const SYSTEM_DIRECTORIES: [&str; 4] = [
 /// # Errors
 /// One line that says which of these is wrong, without any value of it.
 pub fn complete(conninfo: &Conninfo) -> Result<Conninfo, String> {
+    check_files(conninfo)?;
     let environment = environment(conninfo)?;
     let resolved = resolve(conninfo, &environment).map_err(|error| super::chain(&error))?;
     resolved.check().map_err(|error| super::chain(&error))?;
     Ok(resolved)
+}
+
+/// A row of `repmgr.nodes` may name any file: one that is no file (a pipe) would be read for ever,
+/// and with it the whole agent would stand still.
+fn check_files(conninfo: &Conninfo) -> Result<(), String> {
+    for keyword in ["sslrootcert", "sslcert", "sslkey", "sslcrl", "servicefile"] {
+        let Some(path) = conninfo.get(keyword) else {
+            continue;
+        };
+        let found = std::fs::metadata(path);
+        if found.is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+            let path = path.escape_debug();
+            return Err(format!("{keyword} names `{path}`, which is no plain file"));
+        }
+    }
+    Ok(())
 }
 
 /// The password of the password file for this address, unless the connection string has one.
