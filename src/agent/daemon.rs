@@ -92,7 +92,8 @@ pub async fn run(
     };
     let mut monitors = JoinSet::new();
     let (probe_tx, mut probes) = mpsc::channel(QUEUE);
-    let (always, peer_wanted) = (watch::Sender::new(true), watch::Sender::new(true));
+    let always = watch::Sender::new(true);
+    let peer_wanted = watch::Sender::new(!config.monitoring.local_only);
     for node in config.nodes.values().cloned() {
         let wanted = match node.node_id == config.node_id {
             true => always.subscribe(),

@@ -96,11 +96,14 @@ impl Recorder {
             tokio::select! {
                 job = jobs.recv() => match job {
                     Some(job) => self.work(job).await,
-                    None => return,
+                    None => break,
                 },
                 () = tokio::time::sleep_until(wake.into()) => self.write_failovers(false).await,
             }
         }
+        // Where another daemon goes on, there was no [`Job::Stopping`].
+        self.stopping = true;
+        self.write_failovers(true).await;
     }
 
     async fn work(&mut self, job: Job) {
@@ -274,17 +277,25 @@ impl Recorder {
         }
     }
 
-    /// Has the tables ready on a node. Tried once: what cannot be had now, because the node is just
-    /// going down again perhaps, is made before the first row is written there.
+    /// Has the tables ready on a node. What cannot be had now, because the node is just going down
+    /// again perhaps, is made before the first row is written there.
     async fn prepare(&mut self, node: NodeId) {
         let Some(node) = self.config.nodes.get(&node).cloned() else {
             return;
         };
-        let prepared = match connect(&node.conninfo, CONNECT_LIMIT).await {
-            Ok(session) => self.prepare_with(&session, &node).await,
-            Err(error) => Err(error),
+        let mut tries = 1;
+        let error = loop {
+            let prepared = match connect(&node.conninfo, CONNECT_LIMIT).await {
+                Ok(session) => self.prepare_with(&session, &node).await,
+                Err(error) => Err(error),
+            };
+            match prepared {
+                Err(error) if !self.try_again(&mut tries).await => break Some(error),
+                Err(_) => {}
+                Ok(()) => break None,
+            }
         };
-        if let Err(error) = prepared {
+        if let Some(error) = error {
             tracing::warn!(
                 node = node.node_name,
                 error = error.to_string(),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::config::{Monitoring, NodeId};
-use crate::core::node::{Fault, Health};
+use crate::core::node::Health;
 use crate::core::pause::Pauses;
 use crate::core::plan::Decision;
 use crate::core::worker::{Assignment, Status};
@@ -18,6 +18,7 @@ use crate::generation::Generation;
 
 mod action;
 mod following;
+mod incident;
 mod members;
 mod pausing;
 pub mod report;
@@ -25,6 +26,7 @@ pub mod report;
 mod tests;
 
 pub use action::{Action, ClaimResult, Recovery};
+use incident::{Incident, Phase};
 use members::Members;
 
 /// How often the agent that stands by asks for the claim: it takes over within this time.
@@ -32,33 +34,6 @@ const CLAIM_INTERVAL: Duration = Duration::from_millis(500);
 /// An agent that has just started looks at every PgBouncer before it decides, but one that is away
 /// keeps it no longer than this.
 const FIRST_LOOK_LIMIT: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Unclaimed { retry_at: Instant },
-    Claiming { on: NodeId },
-    Acting { decision: Decision, reported: bool },
-}
-
-#[derive(Debug, Clone)]
-struct Incident {
-    failed: NodeId,
-    fault: Fault,
-    /// The highest generation before it began: a higher one is another agent's decision about it.
-    before: Generation,
-    begun: Instant,
-    /// PgBouncers that were looked at since it began, or were known then. A later decision in the
-    /// file of another one may be older than the failure.
-    known: BTreeSet<String>,
-    announced: bool,
-    /// Whether something pointed at the failed node, or may have, when the claim was granted.
-    news: bool,
-    held_by_other: bool,
-    told_stand_by: bool,
-    /// The change of the pause of which was said that it keeps the failure from being acted upon.
-    told_pause: i64,
-    phase: Phase,
-}
 
 /// Everything that one agent believes.
 #[derive(Debug, Clone)]
@@ -134,6 +109,9 @@ impl Cluster {
             true => 2 * self.settings.monitor_interval,
             false => Duration::ZERO,
         };
+        if let Some(incident) = self.incident.as_mut() {
+            incident.observed(node, &health);
+        }
         self.members.observed(node, health, now, grace);
     }
 
@@ -311,19 +289,8 @@ impl Cluster {
                 continue;
             }
             if self.members.candidate(node).is_some() {
-                self.incident = Some(Incident {
-                    failed: node,
-                    fault,
-                    before: self.highest,
-                    begun: now,
-                    known: self.reached(),
-                    announced: false,
-                    news: true,
-                    held_by_other: false,
-                    told_stand_by: false,
-                    told_pause: 0,
-                    phase: Phase::Unclaimed { retry_at: now },
-                });
+                let known = self.reached();
+                self.incident = Some(Incident::new(node, fault, self.highest, known, now));
                 return None;
             }
             // Nobody has looked yet: that comes at once.

@@ -48,17 +48,17 @@ impl Recorder {
         let (Some(failed), Some(next)) = (node(decision.failed), node(decision.active)) else {
             return;
         };
-        let still_open =
-            |open: &Open| !open.record.is_done() && open.decision.active == next.node_id;
-        if self.failovers.get(&failed.node_id).is_some_and(still_open) {
-            // The same failure, once more.
-            return self.progressed(
-                failed.node_id,
-                idle.as_ref().map(|idle| (true, idle.as_str())),
-            );
-        }
         let decided = Instant::now();
         let marked = self.set_inactive(failed, next).await;
+        let still_open =
+            |open: &Open| !open.record.is_done() && open.decision.active == next.node_id;
+        let known = self.failovers.get(&failed.node_id).is_some_and(still_open);
+        if known && !matches!(marked, Ok(Some(_))) {
+            // The same failure, once more.
+            let progress = idle.as_ref().map(|idle| (true, idle.as_str()));
+            return self.progressed(failed.node_id, progress);
+        }
+        self.write_failovers(true).await;
         let (marked, timestamp, unmarked) = match marked {
             Ok(Some(timestamp)) => {
                 tracing::info!(

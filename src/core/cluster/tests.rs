@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::node::Fault;
 use crate::core::outcome::{End, FileAfter, Outcome};
 use crate::core::pause::{Pause, Scope};
 
@@ -880,4 +881,30 @@ fn in_each_state_of_two_nodes_the_agent_of_node_1_does_this() {
         node2(&mut world, NODE2);
         assert_eq!(world.actions().into_iter().next(), expected, "{what}");
     }
+}
+
+#[test]
+fn a_node_that_fails_again_while_a_pgbouncer_is_still_missing_is_announced_again() {
+    let mut world = World::new();
+    world.cluster.pooler("pgb2", away());
+    world.down(NODE2);
+    world.actions();
+    let decided = decision(1, NODE1);
+    world.claim(NODE1, ClaimResult::Granted);
+    world.settle("pgb1", &decided);
+    world.actions();
+    world.cluster.node(NODE2, up(), world.now);
+    world.actions();
+    world
+        .cluster
+        .recovery(NODE2, &Recovery::Recovered, world.now);
+    world.later(60.0);
+    world.down(NODE2);
+    let report = Action::Report {
+        decision: decided.clone(),
+        complete: false,
+    };
+    assert_eq!(world.actions(), [announce(&decided), report]);
+    world.down(NODE2);
+    assert_eq!(world.actions(), []);
 }
