@@ -31,6 +31,9 @@ use members::Members;
 
 /// How often the agent that stands by asks for the claim: it takes over within this time.
 const CLAIM_INTERVAL: Duration = Duration::from_millis(500);
+/// An agent that gets the claim from another one looks once more before it decides: longer than the
+/// interval of looks while a node is down.
+const LOOK_LIMIT: Duration = Duration::from_millis(400);
 /// An agent that has just started looks at every PgBouncer before it decides, but one that is away
 /// keeps it no longer than this.
 const FIRST_LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -187,12 +190,15 @@ impl Cluster {
         if incident.phase != (Phase::Claiming { on }) {
             return;
         }
-        if granted && (still_down || followed) && !paused {
+        // What the one that held it did last may not have been seen yet.
+        let looks_again = incident.held_by_other && news && !self.poolers.is_empty();
+        let acts = granted && (still_down || followed) && !paused && !looks_again;
+        if acts {
             // Even if it has not recovered itself: it is the one that is left.
             self.members.used(on);
         }
         incident.held_by_other = *result == ClaimResult::Held;
-        incident.phase = match granted && (still_down || followed) && !paused {
+        incident.phase = match acts {
             true => {
                 incident.news = news;
                 if news {
@@ -211,7 +217,7 @@ impl Cluster {
                 }
             }
             false => Phase::Unclaimed {
-                retry_at: now + CLAIM_INTERVAL,
+                retry_at: now + if granted { LOOK_LIMIT } else { CLAIM_INTERVAL },
             },
         };
     }

@@ -180,6 +180,8 @@ fn two_agents_write_one_row_together() {
     let rows = failovers(cluster.node1());
     assert_eq!(rows.len(), 1, "{rows:?}\n{}", daemons[acting].log());
     assert_eq!(rows[0]["successful"], "t", "{rows:?}");
+    let redirects = events(cluster.node1(), "repoint_redirect");
+    assert_eq!(redirects.len(), 1, "{redirects:?}");
 }
 
 #[test]
@@ -263,4 +265,53 @@ fn a_hook_that_failed_makes_no_success_of_what_another_agent_finished() {
     let rows = finished_by_the_other(3);
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0]["successful"], "f", "{rows:?}");
+}
+
+/// A PgBouncer that stays away keeps the first failover open; that must not hide the next one.
+#[test]
+fn a_second_failure_while_a_pgbouncer_is_still_away_is_recorded_too() {
+    let cluster = Cluster::builder().poolers(2).start();
+    let (node1, node2) = (cluster.node1(), cluster.node2());
+    cluster.pooler(2).stop_sshd();
+    let daemon = start_with(&[cluster.pooler(1)], || {
+        cluster.daemon(1, &Settings::default())
+    });
+    node2.kill9();
+    wait_for_events(node1, "bdr_failover", 1);
+    node2.start();
+    cluster.hasten_replication();
+    wait_until(TAKEN_OVER, "a recovery", || is_active(node1, 2));
+    daemon.wait_for_log("has recovered after", DEADLINE);
+    node2.kill9();
+    let rows = wait_for_events(node1, "bdr_failover", 2);
+    assert!(!is_active(node1, 2));
+    for row in &rows {
+        let begin = format!("{SENTENCE}; 1 of 2 PgBouncers serve node 1; pgb2: not reached (");
+        assert!(row["details"].starts_with(&begin), "{rows:?}");
+        assert_eq!(row["successful"], "f", "{rows:?}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_read_in_the_middle_leaves_no_row_unwritten() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let node1 = cluster.node1();
+    let settings = Settings {
+        lines: "event_notification_command = 'sleep 60'\nevent_notifications = \"bdr_failover\""
+            .to_owned(),
+        ..Settings::default()
+    };
+    let file = cluster.write_config(1, &settings, |_| ());
+    let daemon = start_with(&[cluster.pooler(1)], || {
+        cluster.daemon_with_filter(1, &file, "repoint=debug")
+    });
+    cluster.node2().kill9();
+    daemon.wait_for_log("redirect complete", DEADLINE);
+    daemon.hup();
+    let rows = wait_for_events(node1, "bdr_failover", 1);
+    let end = "; 1 of 1 PgBouncers serve node 1; event_notification_command is still running";
+    assert_eq!(rows[0]["details"], format!("{SENTENCE}{end}"));
+    daemon.wait_for_log("the failover is recorded already", TAKEN_OVER);
+    let rows = failovers(node1);
+    assert_eq!(rows.len(), 1, "{rows:?}");
 }

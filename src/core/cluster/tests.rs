@@ -183,10 +183,34 @@ fn the_agent_that_stands_by_takes_over_when_the_claim_comes_free() {
     assert_eq!(world.claim(NODE1, ClaimResult::Held), [], "said once");
     world.later(0.5);
     assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    let granted = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(granted, [], "not before one more look at the PgBouncers");
+    world.later(0.4);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
     assert_eq!(
         world.claim(NODE1, ClaimResult::Granted),
         [announce(&decision(1, NODE1))]
     );
+}
+
+#[test]
+fn an_agent_that_gets_the_claim_sees_what_the_other_one_did_last_before_it_decides() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Held);
+    world.cluster.pooler("pgb1", serving(NODE1, 1));
+    world.later(0.5);
+    world.actions();
+    assert_eq!(world.claim(NODE1, ClaimResult::Granted), []);
+    world.cluster.pooler("pgb2", serving(NODE1, 1));
+    world.later(0.4);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    let quiet = Action::Announce {
+        decision: decision(2, NODE1),
+        news: false,
+    };
+    assert_eq!(world.claim(NODE1, ClaimResult::Granted), [quiet]);
 }
 
 #[test]
