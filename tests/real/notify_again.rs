@@ -9,7 +9,7 @@ use crate::notify_promotion::{assert_refused, state};
 use crate::watching::{DEADLINE, serves};
 
 fn again(cluster: &Streaming, host: usize) -> (i32, String, String) {
-    told(&cluster.repoint(host, &["notify", "--again", "--timeout", "9"]))
+    told(&cluster.repoint(host, &["notify", "--again", "--timeout", "20"]))
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn an_old_primary_that_cannot_see_the_new_one_gets_nobody_back() {
 }
 
 fn again_on(cluster: &Cluster, file: &str) -> (i32, String, String) {
-    told(&cluster.repoint(&["-f", file, "notify", "--again", "--timeout", "9"]))
+    told(&cluster.repoint(&["-f", file, "notify", "--again", "--timeout", "20"]))
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) fn state(cluster: &Streaming) -> Vec<Untouched> {
 fn notify(cluster: &Streaming, host: usize, node: &str, event: &str) -> (i32, String, String) {
     told(&cluster.repoint(
         host,
-        &["notify", node, event, "1", "", "", "--timeout", "9"],
+        &["notify", node, event, "1", "", "", "--timeout", "15"],
     ))
 }
 
@@ -142,10 +142,10 @@ fn a_node_that_takes_no_writes_is_not_believed() {
     let cluster = Streaming::start(2);
     let event = || notify(&cluster, 2, "2", "standby_promote");
     let begun = Instant::now();
-    let standby = "node \"node2\" (ID: 2) is a standby: it is still in recovery; waited 3 s";
+    let standby = "node \"node2\" (ID: 2) is a standby: it is still in recovery; waited 5 s";
     assert_refused(&cluster, event, standby);
     assert!(
-        begun.elapsed() < Duration::from_secs(9),
+        begun.elapsed() < Duration::from_secs(15),
         "{:?}",
         begun.elapsed()
     );
