@@ -66,7 +66,7 @@ fn a_pgbouncer_that_was_away_during_the_promotion_is_moved_when_it_is_back() {
         "",
         "",
         "--timeout",
-        "6",
+        "12",
     ];
     let (code, stdout, stderr) = told(&cluster.repoint(2, &event));
     assert_eq!(code, 1, "{stdout}{stderr}");
@@ -132,7 +132,7 @@ fn of_a_pair_only_what_was_decided_is_finished() {
         "",
         "",
         "--timeout",
-        "6",
+        "12",
     ];
     let (code, stdout, stderr) = told(&cluster.repoint(&event));
     assert_eq!(code, 1, "{stdout}{stderr}");
