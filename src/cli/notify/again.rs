@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use super::course::{Course, Proof, Time, Watched};
+use super::course::{Course, Known, Proof, Time, Watched};
 use super::members::Members;
 use super::promotion;
 use crate::agent::daemon::planners;
@@ -14,7 +14,7 @@ use crate::agent::pooler::Identities;
 use crate::cli::print;
 use crate::config::{Config, NodeId};
 use crate::core::node::{Fault, Probe};
-use crate::core::worker::{Scope, Status};
+use crate::core::worker::Scope;
 use crate::edge::postgres::probe;
 use crate::generation::Generation;
 
@@ -50,11 +50,7 @@ async fn follow_primary(
 
 /// A PgBouncer may be on a primary that came after the one that was found, and cannot be asked from
 /// here: so it is where this host is cut off together with an old primary.
-fn doubt(
-    known: &BTreeMap<String, Status>,
-    doubtful: &BTreeSet<NodeId>,
-    active: NodeId,
-) -> Option<String> {
+fn doubt(known: &Known, doubtful: &BTreeSet<NodeId>, active: NodeId) -> Option<String> {
     let silent = doubtful.first()?;
     for (name, status) in known {
         let trouble = status.trouble.as_deref().unwrap_or("no answer in time");
@@ -174,7 +170,7 @@ impl Pair {
 }
 
 /// No PgBouncer serves a node that is down; of those that were not reached, nobody knows.
-fn all_is_well(known: &BTreeMap<String, Status>) -> anyhow::Result<()> {
+fn all_is_well(known: &Known) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for (name, status) in known {
         let well = status.reached && status.astray.is_empty();

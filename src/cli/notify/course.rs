@@ -63,11 +63,14 @@ pub(super) struct Time {
     pub(super) deadline: Instant,
 }
 
+/// What was heard of each PgBouncer last.
+pub(super) type Known = BTreeMap<String, Status>;
+
 /// The fleet, and what was heard of it last.
 #[derive(Debug)]
 pub(super) struct Watched {
     fleet: Fleet,
-    pub(super) known: BTreeMap<String, Status>,
+    pub(super) known: Known,
     _sockets: SocketDirectory,
 }
 
@@ -161,11 +164,13 @@ impl Course {
                 let newer = status.generation > generation;
                 newer && status.generation.node_id != self.active && !settled(status)
             };
-            let in_time = watched
-                .until(deadline, |status| settled(status) || contrary(status))
-                .await;
-            let contradicted = watched.known.values().any(contrary);
-            if !in_time || !contradicted || matches!(self.proof, Proof::Told) {
+            let proved = matches!(self.proof, Proof::Promotion(_));
+            let contradicted = |known: &Known| proved && known.values().any(contrary);
+            let over = |known: &Known| {
+                let ended = |status: &Status| settled(status) || contrary(status);
+                contradicted(known) || known.values().all(ended)
+            };
+            if !watched.until(deadline, over).await || !contradicted(&watched.known) {
                 return Ok(generation);
             }
         }
@@ -219,17 +224,17 @@ impl Watched {
     /// Waits a moment for all to be looked at.
     pub(super) async fn look(&mut self, deadline: Instant) {
         let looked = Instant::now() + LOOK_LIMIT;
-        let reached = |status: &Status| status.reached;
+        let reached = |known: &Known| known.values().all(|status| status.reached);
         self.until(looked.min(deadline), reached).await;
     }
 
-    /// Waits until `condition` holds for every PgBouncer; `false`: it does not by `deadline`.
+    /// Waits until `condition` holds; `false`: it does not by `deadline`.
     pub(super) async fn until(
         &mut self,
         deadline: Instant,
-        condition: impl Fn(&Status) -> bool,
+        condition: impl Fn(&Known) -> bool,
     ) -> bool {
-        while !self.known.values().all(&condition) {
+        while !condition(&self.known) {
             let heard = tokio::time::timeout_at(deadline.into(), self.fleet.heard()).await;
             let Ok(Some((name, status))) = heard else {
                 return false;
@@ -242,15 +247,15 @@ impl Watched {
     /// Ends all. What is owed of `server_login_retry` is owed for seconds, and repmgrd stands still
     /// until this process ends: another one pays it, or this one by `pay_until`.
     async fn end(mut self, file: &Path, deadline: Instant, pay_until: Instant) {
-        let owes = |status: &Status| status.owes;
-        if !self.known.values().any(owes) {
+        let owes = |known: &Known| known.values().any(|status| status.owes);
+        if !owes(&self.known) {
             return self.stop(deadline).await;
         }
         if settle::begin(file) {
             self.fleet.leave_debts();
         } else {
             tracing::info!("staying until server_login_retry can be set again");
-            self.until(pay_until, |status| !owes(status)).await;
+            self.until(pay_until, |known| !owes(known)).await;
         }
         self.stop(deadline).await;
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::course::Watched;
+use super::course::{Known, Watched};
 use crate::agent::planning::Planner;
 use crate::agent::pooler::Identities;
 use crate::config::Config;
@@ -46,7 +46,8 @@ pub(super) async fn run(
     let deadline = Instant::now() + LIMIT;
     let mut watched = Watched::start(config, planners, Identities::new())?;
     watched.look(deadline).await;
-    watched.until(deadline, |status| !status.on_record).await;
+    let settled = |known: &Known| known.values().all(|status| !status.on_record);
+    watched.until(deadline, settled).await;
     watched.stop(deadline).await;
     Ok(())
 }
