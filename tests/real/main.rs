@@ -44,6 +44,7 @@ mod notify_race;
 mod notify_registered;
 mod notify_repmgrd;
 mod operator;
+mod page;
 mod password;
 mod pause;
 mod peers;

@@ -70,7 +70,7 @@ fn a_daemon_that_starts_while_the_peer_is_down_finds_out_and_redirects() {
     for line in daemon.log().lines() {
         assert!(line.starts_with("[20") && &line[20..22] == "] ", "{line}");
     }
-    let known = "[WARNING] unable to connect to node \"node2\" (ID: 2) (reason=";
+    let known = "[WARNING] unable to connect to node \"node2\" (ID 2) (reason=";
     assert!(daemon.log().contains(known), "{}", daemon.log());
 }
 

@@ -1,8 +1,8 @@
 //! A PgBouncer whose whole `pgbouncer.ini` is the managed file, from the built-in template.
 
-use crate::fixture::{Cluster, Settings};
+use crate::fixture::{Cluster, Settings, wait_until};
 use crate::notify::told;
-use crate::watching::serves;
+use crate::watching::{DEADLINE, serves};
 
 #[test]
 fn a_pgbouncer_that_runs_on_the_template_pgbouncer_ini_is_redirected() {
@@ -53,7 +53,10 @@ so_reuseport = true
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.starts_with("pgb1: redirected `app` ("), "{stdout}");
     assert!(serves(&cluster, 1, 1));
-    assert_eq!(pooler.config("server_login_retry"), "1");
+    // By the process that `notify` has left behind for that.
+    wait_until(DEADLINE, "server_login_retry as it was", || {
+        pooler.config("server_login_retry") == "1"
+    });
     // It starts on the file that it was given, too.
     pooler.stop();
     pooler.start();
