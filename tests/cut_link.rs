@@ -152,7 +152,7 @@ fn run(seed: u64) -> (Vec<File>, usize, usize) {
 }
 
 #[test]
-fn when_the_nodes_are_cut_off_from_each_other_the_fleet_ends_on_one_of_them_and_stays_there() {
+fn fault_8_when_the_nodes_are_cut_off_the_fleet_ends_on_one_of_them_and_stays_there() {
     let mut contested = 0;
     for seed in 1..=2_000 {
         let (files, last_move, stood_back) = run(seed);

@@ -302,6 +302,22 @@ fn each_dependency_says_what_it_is_for() {
     assert_none(&findings);
 }
 
+/// `docs/repmgr.md` lists them in words; the numbers are those of a list of twenty-one faults of
+/// repmgr's BDR mode that were found in its sources and on running servers.
+#[test]
+fn each_known_fault_of_the_original_has_a_test_named_for_it() {
+    const FAULTS: u32 = 21;
+    let all: Vec<Source> = ["src", "tests"].into_iter().flat_map(sources).collect();
+    let mut findings = String::new();
+    for number in 1..=FAULTS {
+        let name = format!("\nfn fault_{number}_");
+        if !all.iter().any(|source| source.text.contains(&name)) {
+            writeln!(findings, "no test is called fault_{number}_…").expect("a String");
+        }
+    }
+    assert_none(&findings);
+}
+
 #[test]
 fn a_test_waits_for_conditions_and_never_sleeps() {
     let mut findings = String::new();

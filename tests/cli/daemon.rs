@@ -376,7 +376,7 @@ fn the_pid_file_moves_with_the_configuration() {
 }
 
 #[test]
-fn no_sighup_ends_it_and_a_right_file_after_wrong_ones_is_taken() {
+fn fault_13_no_sighup_ends_it_and_a_right_file_after_wrong_ones_is_taken() {
     let place = Place::new();
     configure(&place, "");
     let mut daemon = Running::start(&place, &[]);

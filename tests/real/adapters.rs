@@ -1,9 +1,9 @@
 //! BDR 2 and pgactive, by stand-ins that have their catalogues and functions and do not replicate.
 
-use std::process::Output;
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Node, Reader, Row, Settings, Standin, wait_until};
+use crate::registered::{bdr, stderr};
 use crate::scene::{
     DEADLINE, assert_stays, events, is_active, start_daemon, wait_for_decision, wait_for_events,
 };
@@ -14,20 +14,6 @@ const REPLICATION_DEADLINE: Duration = Duration::from_secs(60);
 
 fn start(standin: Standin) -> Cluster {
     Cluster::builder().poolers(1).standin(standin).start()
-}
-
-fn bdr(cluster: &Cluster, node_id: u32, arguments: &[&str]) -> Output {
-    let file = cluster.write_config(node_id, &Settings::default(), |_| ());
-    let file = file.display().to_string();
-    let all: Vec<&str> = ["-f", &file, "bdr"]
-        .into_iter()
-        .chain(arguments.iter().copied())
-        .collect();
-    cluster.repoint(&all)
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[track_caller]

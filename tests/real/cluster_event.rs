@@ -173,7 +173,7 @@ fn left(node: &Node) -> String {
 }
 
 #[test]
-fn old_events_are_removed_on_each_node_and_noted_there() {
+fn fault_21_old_events_are_removed_on_each_node_and_noted_there() {
     let cluster = registered::start();
     with_ages(&cluster, &[40, 31, 29, 0]);
     let nodes =

@@ -7,7 +7,7 @@ use crate::scene::{
 };
 
 #[test]
-fn nothing_but_host_port_and_database_of_a_conninfo_reaches_pgbouncer() {
+fn fault_16_nothing_but_host_port_and_database_of_a_conninfo_reaches_pgbouncer() {
     let cluster = Cluster::builder().poolers(1).start();
     let (pooler, node1) = (cluster.pooler(1), cluster.node1());
     let end = "dbname=bdrtest user=repmgr connect_timeout=2";

@@ -22,7 +22,7 @@ fn notifications(cluster: &Cluster) -> Vec<Row> {
 }
 
 #[test]
-fn a_hook_that_never_ends_delays_neither_the_redirect_nor_the_monitoring() {
+fn fault_14_a_hook_that_never_ends_delays_neither_the_redirect_nor_the_monitoring() {
     let cluster = Cluster::builder().poolers(2).start();
     let (script, pids) = (cluster.home().path("hang.sh"), cluster.home().path("pids"));
     let file = pids.display();
@@ -79,7 +79,7 @@ fn a_hook_that_never_ends_delays_neither_the_redirect_nor_the_monitoring() {
 }
 
 #[test]
-fn the_exit_status_is_logged_and_recorded() {
+fn fault_14_the_exit_status_is_logged_and_recorded() {
     let cluster = Cluster::builder().poolers(1).start();
     let daemons = watched(
         &cluster,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Daemon, Node, Pooler, Settings, Standin, wait_until};
+use crate::registered::{Ran, run};
 use crate::scene::{assert_stays, events, start_daemon, wait_for_events};
 use crate::served::{lead_by_hand, leftovers, lock_after_staging, wait_until_serves};
 
@@ -11,42 +12,22 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Several times what it takes to detect a dead node and to redirect.
 const LONG_ENOUGH: Duration = Duration::from_secs(4);
 
-struct Ran {
-    code: i32,
-    stderr: String,
-}
-
 /// Runs `repoint service` with the configuration of a node's daemon.
 fn service(cluster: &Cluster, node_id: u32, arguments: &[&str]) -> Ran {
     let file = cluster.daemon_directory(node_id).join("repoint.toml");
     let file = file.display().to_string();
-    run(cluster, &[&["-f", &file, "service"], arguments].concat())
+    let ran = run(cluster, &[&["-f", &file, "service"], arguments].concat());
+    assert_eq!(ran.stdout, "", "results of {arguments:?}");
+    ran
 }
 
 /// As repmgr's commands do: with nothing but how to connect.
 fn service_by_connection(cluster: &Cluster, node: &Node, arguments: &[&str]) -> Ran {
-    let port = node.port().to_string();
-    let to = [
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-U",
-        "repmgr",
-        "-d",
-        "bdrtest",
-    ];
-    run(cluster, &[&["service"], arguments, &to].concat())
-}
-
-fn run(cluster: &Cluster, arguments: &[&str]) -> Ran {
-    let output = cluster.repoint(arguments);
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    assert_eq!(text(output.stdout), "", "results of {arguments:?}");
-    Ran {
-        code: output.status.code().expect("an exit status"),
-        stderr: text(output.stderr),
-    }
+    let to = node.connection_options();
+    let to = to.each_ref().map(String::as_str);
+    let ran = run(cluster, &[&["service"], arguments, &to].concat());
+    assert_eq!(ran.stdout, "", "results of {arguments:?}");
+    ran
 }
 
 fn both(cluster: &Cluster) -> [Daemon; 2] {
@@ -80,7 +61,7 @@ fn pauses(node: &Node) -> Option<String> {
 }
 
 #[test]
-fn fault_15_pause_ignored_in_bdr_mode() {
+fn fault_15_while_failover_is_paused_nothing_is_redirected() {
     let cluster = Cluster::builder().poolers(1).start();
     let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
     let daemons = both(&cluster);

@@ -161,7 +161,7 @@ fn a_daemon_waits_for_the_other_node_to_be_registered() {
 }
 
 #[test]
-fn a_row_that_changes_is_taken_and_told_without_its_password() {
+fn fault_20_a_row_that_changes_is_taken_and_told_without_its_password() {
     let cluster = Cluster::builder().poolers(1).start();
     register(&cluster);
     let file = write_config(&cluster, 1, "");

@@ -1,26 +1,11 @@
 //! `bdr register` and `bdr unregister` on nodes that replicate with pglogical.
 
-use std::process::Output;
-
 use crate::fixture::{Cluster, Node, Settings, Standin, wait_until};
+use crate::registered::{bdr, stderr};
 use crate::scene::{events as of_kind, start_daemon, wait_for_decision, wait_for_events};
 
 /// pglogical begins again after it was told of a new set.
 const REPLICATION_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
-
-fn bdr(cluster: &Cluster, node_id: u32, arguments: &[&str]) -> Output {
-    let file = cluster.write_config(node_id, &Settings::default(), |_| ());
-    let file = file.display().to_string();
-    let all: Vec<&str> = ["-f", &file, "bdr"]
-        .into_iter()
-        .chain(arguments.iter().copied())
-        .collect();
-    cluster.repoint(&all)
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 #[track_caller]
 fn register(cluster: &Cluster, node_id: u32, arguments: &[&str]) -> String {
@@ -303,17 +288,8 @@ fn fault_3_unregister_takes_out_the_node_that_was_named_and_no_other() {
     assert_eq!(nodes(node1).len(), 2);
 
     node2.kill9();
-    let port = node1.port().to_string();
-    let way = [
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-U",
-        "repmgr",
-        "-d",
-        "bdrtest",
-    ];
+    let way = node1.connection_options();
+    let way = way.each_ref().map(String::as_str);
     let no_node = [&["bdr", "unregister"][..], &way].concat();
     let output = cluster.repoint(&no_node);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));

@@ -1,6 +1,8 @@
 //! What tests of the commands on `repmgr.nodes` and `repmgr.events` share: tables of repmgr's
 //! shape with both nodes in them, and a run of the command to its end.
 
+use std::process::Output;
+
 use crate::fixture::{Cluster, Settings};
 
 /// The tables as the extension makes them.
@@ -81,18 +83,9 @@ pub(crate) fn run(cluster: &Cluster, arguments: &[&str]) -> Ran {
 /// As [`run`], on a node that the command line names, without any configuration.
 #[track_caller]
 pub(crate) fn run_at(cluster: &Cluster, node_id: u32, command: &str) -> Ran {
-    let port = cluster.node(node_id).port().to_string();
+    let server = cluster.node(node_id).connection_options();
     let words = command.split(' ').collect::<Vec<_>>();
-    let server = [
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-U",
-        "repmgr",
-        "-d",
-        "bdrtest",
-    ];
+    let server = server.each_ref().map(String::as_str);
     run(cluster, &[&words[..], &server].concat())
 }
 
@@ -103,4 +96,19 @@ pub(crate) fn run_on(cluster: &Cluster, node_id: u32, command: &str) -> Ran {
     let file = file.display().to_string();
     let words = command.split(' ').collect::<Vec<_>>();
     run(cluster, &[&["-f", file.as_str()], &words[..]].concat())
+}
+
+/// Runs `repoint bdr` with the configuration of a node.
+pub(crate) fn bdr(cluster: &Cluster, node_id: u32, arguments: &[&str]) -> Output {
+    let file = cluster.write_config(node_id, &Settings::default(), |_| ());
+    let file = file.display().to_string();
+    let all: Vec<&str> = ["-f", &file, "bdr"]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .collect();
+    cluster.repoint(&all)
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -125,7 +125,7 @@ fn a_server_that_closes_hangs_or_talks_rubbish_is_down_and_says_why() {
 }
 
 #[test]
-fn a_silent_server_is_given_two_seconds_by_a_conninfo_without_connect_timeout() {
+fn fault_11_a_silent_server_is_given_two_seconds_by_a_conninfo_without_connect_timeout() {
     let (found, took) = probe_with(Server::KeepsSilent, "");
     let silent = matches!(
         &found,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Daemon, Settings, wait_until};
+use crate::registered::run;
 use crate::scene::start_daemon;
 
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -10,21 +11,10 @@ const DEADLINE: Duration = Duration::from_secs(40);
 /// Standard output, standard error and exit status of `repoint service status`, as the text of a
 /// terminal.
 fn status(cluster: &Cluster, words: &[&str]) -> (String, String, i32) {
-    let port = cluster.node1().port().to_string();
-    let to = [
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-U",
-        "repmgr",
-        "-d",
-        "bdrtest",
-    ];
-    let output = cluster.repoint(&[words, &to].concat());
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    let code = output.status.code().expect("an exit status");
-    (text(output.stdout), text(output.stderr), code)
+    let to = cluster.node1().connection_options();
+    let to = to.each_ref().map(String::as_str);
+    let ran = run(cluster, &[words, &to].concat());
+    (ran.stdout, ran.stderr, ran.code)
 }
 
 fn csv(cluster: &Cluster) -> String {

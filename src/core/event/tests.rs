@@ -51,7 +51,7 @@ fn percent_signs_that_are_no_placeholders_are_kept() {
 }
 
 #[test]
-fn every_context_gives_the_value_and_executes_nothing_of_it() {
+fn fault_14_every_context_gives_the_value_and_executes_nothing_of_it() {
     let hook = Hook::new();
     for (context, before, after) in [
         ("\"%c\"", "", ""),
