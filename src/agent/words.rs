@@ -54,14 +54,14 @@ impl Words {
         tracing::info!("monitoring BDR replication status on {own}");
         for node in degraded {
             let node = self.node(*node);
-            tracing::info!(target: "repoint::detail", "monitoring {node} in degraded mode");
+            tracing::info!(target: super::DETAIL, "monitoring {node} in degraded mode");
         }
     }
 
     pub(super) fn inactive(&self, node: NodeId) {
         let name = self.node(node);
         tracing::info!(
-            target: "repoint::notice",
+            target: super::NOTICE,
             "the record of {name} says that it is inactive; monitoring it in degraded mode until \
              it has recovered"
         );
@@ -73,7 +73,7 @@ impl Words {
             None => "another repoint".to_owned(),
         };
         tracing::info!(
-            target: "repoint::notice",
+            target: super::NOTICE,
             "{who} is handling failover of node {failed}; standing by"
         );
     }
@@ -87,7 +87,7 @@ impl Words {
 
     pub(super) fn reappeared(&self, node: NodeId) {
         tracing::info!(
-            target: "repoint::notice",
+            target: super::NOTICE,
             "node {node} has reappeared, aborting failover"
         );
     }
@@ -95,7 +95,7 @@ impl Words {
     pub(super) fn reconnected(&self, node: NodeId, after: Duration) {
         let (node, seconds) = (self.node(node), after.as_secs());
         tracing::info!(
-            target: "repoint::notice",
+            target: super::NOTICE,
             "reconnected to {node} after {seconds} seconds"
         );
     }
@@ -130,6 +130,6 @@ impl Words {
         tracing::info!("active replication slot for node {peer:?} found after {seconds} seconds");
         let after = away.map(|away| format!(" after {} seconds", away.as_secs()));
         let after = after.unwrap_or_default();
-        tracing::info!(target: "repoint::notice", "{name} has recovered{after}");
+        tracing::info!(target: super::NOTICE, "{name} has recovered{after}");
     }
 }

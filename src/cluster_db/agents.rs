@@ -2,10 +2,10 @@
 //! (`repoint.pauses`).
 //!
 //! Each node has tables of its own, which need not replicate (`agents` cannot: it is unlogged).
-//! Agents and `service pause` write on every node that they reach, and [`crate::core::pause`] tells which of two copies is the newer.
-//! Times of a heartbeat are those of the server that holds the row, and are compared with its clock
-//! only. Statements are for PostgreSQL 9.4 and later, hence an update and an insert where 9.5 has
-//! `ON CONFLICT`.
+//! Agents and `service pause` write on every node that they reach, and [`crate::core::pause`] tells
+//! which of two copies is the newer. Times of a heartbeat are those of the server that holds the
+//! row, and are compared with its clock only. Statements are for PostgreSQL 9.4 and later, hence an
+//! update and an insert where 9.5 has `ON CONFLICT`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

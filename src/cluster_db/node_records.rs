@@ -10,6 +10,8 @@ use crate::config::NodeId;
 use crate::edge::postgres::{PostgresError, Row, Session};
 
 const LIMIT: Duration = Duration::from_secs(5);
+/// More nodes than any cluster has; a reader is not made to read whatever somebody has put there.
+const ROWS_MAX: u32 = 1000;
 
 /// A row of `repmgr.nodes`.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub async fn usable(session: &Session) -> Result<(Vec<NodeRecord>, Vec<String>),
         format!(
             "SELECT node_id, upstream_node_id, active, {name} AS node_name, type, \
              {location} AS location, priority, {conninfo} AS conninfo \
-             FROM repmgr.nodes ORDER BY node_id"
+             FROM repmgr.nodes ORDER BY node_id LIMIT {ROWS_MAX}"
         )
     };
     let rows = rows_of_text(session, query, LIMIT).await?;

@@ -208,3 +208,40 @@ fn an_import_says_what_it_read_and_what_is_wrong() {
         "{help}"
     );
 }
+
+/// repmgr's default is streaming replication, which nothing can be registered for here.
+#[test]
+fn a_node_of_streaming_replication_is_not_registered() {
+    let place = Place::new();
+    place.write("repmgr.conf", &PAGE.replace("replication_type='bdr'", ""));
+    for (command, name) in [
+        ("register", "BDR REGISTER"),
+        ("unregister", "BDR UNREGISTER"),
+    ] {
+        place.run(&["bdr", command]).fails(&format!(
+            "ERROR: cannot run {name} on a non-BDR node\n\
+             DETAIL: replication_type is \"physical\", which is the default in a repmgr.conf\n\
+             HINT: write replication_type='bdr', for pgactive and pglogical, too\n"
+        ));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_file_is_told_line_by_line_by_every_command() {
+    let place = Place::new();
+    place.write("repmgr.conf", "node_id=0\nreconnect_attempts=5s\n");
+    for command in [
+        "bdr register",
+        "cluster show",
+        "node check",
+        "service status",
+    ] {
+        let ran = place.run(&command.split(' ').collect::<Vec<_>>());
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{command}");
+        let lines = ran
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("repmgr.conf:"));
+        assert!(lines.count() >= 2, "{command}: {}", ran.stderr);
+    }
+}

@@ -249,7 +249,7 @@ fn rows_that_lie_stay_rows_and_harm_no_other() {
             "its conninfo cannot be read: missing `=` after",
         ),
         (&name, "definition of service `there_is_none` not found"),
-        ("fifo", "no answer within 2s"),
+        ("fifo", "which is no plain file"),
         ("stranger", "role \"nobody\" does not exist (28000)"),
         ("silent", "no answer within 2s"),
         ("closing", "refused: "),

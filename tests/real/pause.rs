@@ -77,6 +77,16 @@ fn fault_15_while_failover_is_paused_nothing_is_redirected() {
         assert_eq!(daemon.log().matches("failover is paused since").count(), 1);
         assert!(daemon.log().contains(": new kernel"), "{}", daemon.log());
     }
+    let shown = run(&cluster, &["cluster", "show", "-d", &node1.conninfo()]);
+    assert_eq!(shown.code, 0, "a pause is no fault: {}", shown.stderr);
+    assert!(
+        shown
+            .stderr
+            .starts_with("NOTICE: failover is paused since "),
+        "{}",
+        shown.stderr
+    );
+    assert!(shown.stderr.ends_with(": new kernel\n"), "{}", shown.stderr);
     let again = service_by_connection(&cluster, node2, &["pause"]);
     assert_eq!(
         again.stderr,

@@ -62,7 +62,7 @@ impl Recorder {
         let (marked, timestamp, unmarked) = match marked {
             Ok(Some(timestamp)) => {
                 tracing::info!(
-                    target: "repoint::notice",
+                    target: crate::agent::NOTICE,
                     "setting node record for node {} to inactive",
                     failed.node_id
                 );
@@ -70,7 +70,7 @@ impl Recorder {
             }
             Ok(None) => {
                 tracing::info!(
-                    target: "repoint::notice",
+                    target: crate::agent::NOTICE,
                     "record for node {} has already been set inactive",
                     failed.node_id
                 );

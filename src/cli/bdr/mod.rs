@@ -6,11 +6,12 @@ use std::path::Path;
 
 use clap::Subcommand;
 
+use super::connection::Target;
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::cluster_db::node_records::NodeRecord;
 use crate::cluster_db::replication::{self, Adapter, Found};
-use crate::config::Replication;
+use crate::config::{Replication, ReplicationType};
 use crate::conninfo::Conninfo;
 use crate::edge::postgres::{PostgresError, Session};
 
@@ -34,8 +35,16 @@ pub(super) enum Command {
 
 pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {
     let end = match command {
-        Command::Register(arguments) => register::run(file, &arguments).await,
-        Command::Unregister(arguments) => unregister::run(file, &arguments).await,
+        Command::Register(arguments) => {
+            let target = arguments.connection.target(file)?;
+            refuse_physical(&target, "BDR REGISTER")?;
+            register::run(target, &arguments).await
+        }
+        Command::Unregister(arguments) => {
+            let target = arguments.connection.target(file)?;
+            refuse_physical(&target, "BDR UNREGISTER")?;
+            unregister::run(target, &arguments).await
+        }
     };
     end.map_err(|failure| Failure {
         message: one_line(&failure.message),
@@ -43,6 +52,18 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, F
         hint: failure.hint.as_deref().map(one_line),
         ..failure
     })
+}
+
+/// repmgr's default is streaming replication.
+fn refuse_physical(target: &Target, command: &str) -> Result<(), Failure> {
+    let config = target.config.as_ref();
+    if config.is_none_or(|config| config.replication_type == ReplicationType::Bdr) {
+        return Ok(());
+    }
+    let message = format!("cannot run {command} on a non-BDR node");
+    Err(Failure::new(Exit::BadConfig, message)
+        .detail("replication_type is \"physical\", which is the default in a repmgr.conf")
+        .hint("write replication_type='bdr', for pgactive and pglogical, too"))
 }
 
 /// Without line breaks: names and messages come from a database, where anybody may have put them.

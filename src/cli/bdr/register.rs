@@ -1,12 +1,10 @@
 //! `bdr register`: looks at everything first, then makes the tables, has them replicate, and writes
 //! the node's row. Whatever is right already stays untouched.
 
-use std::path::Path;
-
 use super::announce::{Happening, announce};
 use super::peer::{self, Peer};
 use super::{adapter, checks, one_line, query_failed};
-use crate::cli::connection::Connection;
+use crate::cli::connection::{Connection, Target};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::say::Voice;
@@ -32,7 +30,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
+    pub(super) connection: Connection,
     #[command(flatten)]
     voice: Voice,
 }
@@ -49,8 +47,8 @@ struct Registration {
     voice: Voice,
 }
 
-pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Exit, Failure> {
-    let registration = look(file, arguments).await?;
+pub(super) async fn run(target: Target, arguments: &Arguments) -> Result<Exit, Failure> {
+    let registration = look(&target, arguments).await?;
     match arguments.dry_run {
         true => registration.describe().await?,
         false => registration.carry_out().await?,
@@ -58,8 +56,7 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
     Ok(Exit::Success)
 }
 
-async fn look(file: Option<&Path>, arguments: &Arguments) -> Result<Registration, Failure> {
-    let target = arguments.connection.target(file)?;
+async fn look(target: &Target, arguments: &Arguments) -> Result<Registration, Failure> {
     let config = target.config.clone().ok_or_else(|| {
         Failure::new(
             Exit::BadConfig,
@@ -82,7 +79,7 @@ async fn look(file: Option<&Path>, arguments: &Arguments) -> Result<Registration
     let members = members.map_err(query_failed("read the nodes of the replication"))?;
     checks::members(adapter, &members)?;
     checks::name(&session, adapter, &own).await?;
-    checks::conninfo(&session, &target, &config).await?;
+    checks::conninfo(&session, target, &config).await?;
     let peer = Peer::of(&config, &members, &own.node_name).await;
     let tables = schema::look(&session).await;
     let tables = tables.map_err(query_failed("look for repmgr's tables"))?;

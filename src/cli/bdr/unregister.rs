@@ -1,10 +1,8 @@
 //! `bdr unregister`: takes exactly the node that was named out of repmgr.nodes.
 
-use std::path::Path;
-
 use super::announce::{Happening, announce};
 use super::{adapter, one_line, only_bdr, query_failed};
-use crate::cli::connection::Connection;
+use crate::cli::connection::{Connection, Target};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::say::Voice;
@@ -39,13 +37,12 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
+    pub(super) connection: Connection,
     #[command(flatten)]
     voice: Voice,
 }
 
-pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Exit, Failure> {
-    let target = arguments.connection.target(file)?;
+pub(super) async fn run(target: Target, arguments: &Arguments) -> Result<Exit, Failure> {
     let config = target.config.as_ref();
     if config.is_none() && arguments.node_id.is_none() && arguments.node_name.is_none() {
         let message = "\"bdr unregister\" needs to know which node is meant";

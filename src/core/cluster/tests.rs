@@ -631,6 +631,10 @@ fn what_was_decided_before_the_pause_is_brought_to_its_end() {
     assert_eq!(other.actions(), [paused(NODE2, &begin[0])]);
     other.settle("pgb1", &decided);
     assert_eq!(other.actions(), [Action::Claim { on: NODE1 }]);
+    // One more look at what the other did last.
+    other.claim(NODE1, ClaimResult::Granted);
+    other.later(0.5);
+    assert_eq!(other.actions(), [Action::Claim { on: NODE1 }]);
     other.claim(NODE1, ClaimResult::Granted);
     assert!(other.cluster.assignment().may_act);
 }
