@@ -140,7 +140,7 @@ impl Demo {
             lines
                 .iter()
                 .skip(*mark)
-                .any(|line| line.text.contains("bdr_recovery"))
+                .any(|line| line.text.contains("has recovered"))
         };
         let noticed = self.wait(RECOVERY_DEADLINE, || {
             self.daemons.iter().zip(marks).any(told)
