@@ -114,15 +114,16 @@ impl Demo {
         self.numbers(&record, killed, redirected, missing_on_node1, lost)
     }
 
-    /// Until the PgBouncers themselves say so; gives how many do.
+    /// Until the PgBouncers themselves say so, and serve; gives how many do.
     fn wait_for_redirection(&self, port: u16) -> usize {
         let mut redirected = BTreeSet::new();
         self.wait(FAILOVER_DEADLINE, || {
             for pooler in self.cluster.poolers() {
                 let rows = pooler.try_admin("SHOW DATABASES").unwrap_or_default();
-                let leads = rows
-                    .iter()
-                    .any(|row| row["name"] == "app" && row.get("port") == Some(&port.to_string()));
+                let leads = rows.iter().any(|row| {
+                    let there = row["name"] == "app" && row["paused"] == "0";
+                    there && row.get("port") == Some(&port.to_string())
+                });
                 if leads && redirected.insert(pooler.number()) {
                     self.say(&format!("{} leads to port {port}", pooler.name()));
                 }

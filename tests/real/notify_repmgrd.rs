@@ -32,6 +32,22 @@ fn edit_command(cluster: &Streaming, edit: impl Fn(&str) -> String) {
     }
 }
 
+/// Has `repoint` read what repmgrd reads, too: the TOML file is left with the PgBouncers.
+fn share_repmgr_conf(cluster: &Streaming) {
+    edit_command(cluster, |line| {
+        let line = line.replace("/repoint.toml notify", "/repmgr.conf notify");
+        let (_, rest) = line.split_once(" -f ").expect("the fixture wrote it");
+        let (conf, _) = rest.split_once(" notify").expect("the fixture wrote it");
+        let toml = conf.replace("repmgr.conf", "repoint.toml");
+        format!("{line}\nrepoint_pgbouncers='{toml}'")
+    });
+    for member in cluster.nodes() {
+        let text = std::fs::read_to_string(member.repoint_toml()).expect("it is there");
+        let rest = text.find("runtime_directory").expect("it is there");
+        cluster.home().write(&member.repoint_toml(), &text[rest..]);
+    }
+}
+
 #[test]
 fn a_killed_primary_is_left_for_the_standby_that_repmgrd_promotes() {
     let cluster = Streaming::start(2);
@@ -64,8 +80,9 @@ fn a_killed_primary_is_left_for_the_standby_that_repmgrd_promotes() {
 }
 
 #[test]
-fn the_pgbouncers_follow_a_switchover_and_nobody_is_left_on_the_old_primary() {
+fn with_nothing_but_repmgr_conf_the_pgbouncers_follow_a_switchover() {
     let cluster = Streaming::start(2);
+    share_repmgr_conf(&cluster);
     // The long form; without quotes, the empty %p of a promotion is not there at all.
     edit_command(&cluster, |line| {
         let short = "%n %e %s \"%c\" \"%a\"";
