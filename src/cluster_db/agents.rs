@@ -205,7 +205,7 @@ async fn missing(session: &Session) -> Result<Vec<&'static str>, PostgresError> 
             .any(|row| row.get("relation").is_some_and(|found| found == name))
     };
     let needed = [
-        (rows.is_empty(), "CREATE SCHEMA repoint"),
+        (rows.is_empty(), "CREATE SCHEMA IF NOT EXISTS repoint"),
         (!has("agents"), CREATE_AGENTS),
         (!has("pauses"), CREATE_PAUSES),
     ];
@@ -215,7 +215,8 @@ async fn missing(session: &Session) -> Result<Vec<&'static str>, PostgresError> 
 
 /// Runs statements that change the schema, as the replication of the database wants it. BDR 1 and 2
 /// refuse them but through their own function, which runs them on every member and may wait for
-/// one that is slow.
+/// one that is slow. A member that has the object already, because its own agent was as fast, must
+/// not stumble over it: its replication would stop there for good. Hence `IF NOT EXISTS`.
 async fn run_ddl(session: &Session, statements: &[&str]) -> Result<(), PostgresError> {
     let adapter = schema::adapter(session).await?;
     let run = |statement: &&str| match adapter {
@@ -232,7 +233,7 @@ async fn run_ddl(session: &Session, statements: &[&str]) -> Result<(), PostgresE
 /// Unlogged: no signs of life in the write-ahead log, so none in the replication either, where the
 /// same row from two sides would be a conflict every two seconds. What a crash empties is written
 /// again with the next sign of life.
-const CREATE_AGENTS: &str = "CREATE UNLOGGED TABLE repoint.agents (\
+const CREATE_AGENTS: &str = "CREATE UNLOGGED TABLE IF NOT EXISTS repoint.agents (\
      node_id integer NOT NULL PRIMARY KEY, \
      host_name text NOT NULL, \
      pid integer NOT NULL, \
@@ -244,7 +245,7 @@ const CREATE_AGENTS: &str = "CREATE UNLOGGED TABLE repoint.agents (\
      honours text NOT NULL)";
 
 /// `node_id` 0 is the whole cluster.
-const CREATE_PAUSES: &str = "CREATE TABLE repoint.pauses (\
+const CREATE_PAUSES: &str = "CREATE TABLE IF NOT EXISTS repoint.pauses (\
      node_id integer NOT NULL PRIMARY KEY, \
      paused boolean NOT NULL, \
      change bigint NOT NULL, \

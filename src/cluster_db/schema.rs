@@ -92,7 +92,8 @@ pub async fn unlock(session: &Session) -> Result<(), PostgresError> {
 }
 
 /// Makes the tables if they are not there; gives what was found before. The caller has the
-/// [`lock`].
+/// [`lock`], which is this node's only: what BDR runs on its other member may be there by now, and
+/// would stop replication there for good if that were an error.
 ///
 /// # Errors
 /// [`PostgresError`]; [`PostgresError::Unusable`] says what has to be granted when the tables are
@@ -105,7 +106,7 @@ pub async fn ensure(
     let tables = look(session).await?;
     let statements = match tables {
         Tables::There => Vec::new(),
-        Tables::Extension => vec!["CREATE EXTENSION repmgr"],
+        Tables::Extension => vec!["CREATE EXTENSION IF NOT EXISTS repmgr"],
         Tables::Plain(_) => CREATE.to_vec(),
     };
     let statements: Vec<String> = statements

@@ -76,7 +76,7 @@ fn on_bdr_the_extension_comes_through_bdr_and_its_tables_are_in_the_set_repmgr()
     assert_eq!(
         calls(node1),
         [
-            "bdr_replicate_ddl_command CREATE EXTENSION repmgr",
+            "bdr_replicate_ddl_command CREATE EXTENSION IF NOT EXISTS repmgr",
             "connection_set_replication_sets node1",
             "table_set_replication_sets repmgr.events",
             "table_set_replication_sets repmgr.monitoring_history",
@@ -84,6 +84,11 @@ fn on_bdr_the_extension_comes_through_bdr_and_its_tables_are_in_the_set_repmgr()
             "table_set_replication_sets repmgr.voting_term",
         ]
     );
+    // What BDR then does on the other member, where the same may just have been made: an error
+    // would stop replication there.
+    let replayed = "SELECT bdr.bdr_replicate_ddl_command(argument) FROM bdr.standin_calls \
+                    WHERE function = 'bdr_replicate_ddl_command'";
+    node1.rows(replayed);
     let sets = "SELECT bdr.connection_get_replication_sets('node1')::text || \
                 bdr.table_get_replication_sets('repmgr.nodes')::text";
     assert_eq!(node1.query_one_text(sets), "{default,repmgr}{repmgr,all}");
