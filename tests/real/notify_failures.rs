@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fixture::Cluster;
+use crate::fixture::{Cluster, Settings};
 use crate::notify::{cluster, configuration, told, wait_for_login_retry};
 use crate::watching::serves;
 
@@ -131,6 +131,42 @@ fn a_pgbouncer_that_is_down_delays_no_other_and_is_named() {
     cluster.node2().kill9();
     cluster.pooler(2).kill9();
     assert_only_pgb1_moves(&cluster, "log in to the admin console at `127.0.0.1`:");
+}
+
+/// The conninfo of the failed node allows more time than there is.
+#[test]
+fn a_node_that_hangs_does_not_take_the_time_of_the_pgbouncers() {
+    let cluster = cluster();
+    cluster.node2().freeze();
+    let file = cluster.write_config(1, &Settings::default(), |text| {
+        *text = text.replace("connect_timeout=2", "connect_timeout=600");
+    });
+    let file = file.display().to_string();
+    let event = [
+        "notify",
+        "2",
+        "bdr_failover",
+        "1",
+        "",
+        "",
+        "--timeout",
+        "10",
+    ];
+    let again = ["notify", "--again", "--timeout", "10"];
+    for (words, expected) in [
+        (event.as_slice(), "pgb1: redirected `app` ("),
+        (&again, "pgb1: left alone: it serves node 1 already\n"),
+    ] {
+        let begun = Instant::now();
+        let arguments = [&["-f", &file], words].concat();
+        let (code, stdout, stderr) = told(&cluster.repoint(&arguments));
+        assert!(begun.elapsed() < Duration::from_secs(10) + SLACK);
+        assert_eq!(code, 0, "{stdout}{stderr}");
+        assert!(stdout.starts_with(expected), "{stdout}{stderr}");
+    }
+    assert!(serves(&cluster, 1, 1) && serves(&cluster, 2, 1));
+    cluster.node2().thaw();
+    wait_for_login_retry(cluster.poolers());
 }
 
 #[test]

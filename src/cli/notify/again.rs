@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use super::course::{Course, Known, Proof, Time, Watched};
+use super::failover::look_at;
 use super::members::Members;
 use super::promotion;
 use crate::agent::daemon::planners;
@@ -15,7 +16,6 @@ use crate::cli::print;
 use crate::config::{Config, NodeId};
 use crate::core::node::{Fault, Probe};
 use crate::core::worker::Scope;
-use crate::edge::postgres::probe;
 use crate::generation::Generation;
 
 /// Finishes what is left to do, if anything is.
@@ -145,7 +145,7 @@ impl Pair {
             reasons: Vec::new(),
         };
         let probes = config.nodes.values().map(|node| async move {
-            let seen = probe(&node.conninfo, &mut None).await;
+            let seen = look_at(&node.conninfo).await;
             (node, seen)
         });
         for (node, seen) in futures_util::future::join_all(probes).await {

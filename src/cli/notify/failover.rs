@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow, bail};
 
 use super::course::{Course, Proof};
-use super::members::Members;
+use super::members::{Members, NODE_LIMIT};
 use crate::agent::daemon::planners;
 use crate::cli::print;
 use crate::cluster_db::promotion;
@@ -15,7 +15,7 @@ use crate::conninfo::Conninfo;
 use crate::core::node::{Fault, Probe};
 use crate::core::notification::Told;
 use crate::core::worker::Scope;
-use crate::edge::postgres::probe;
+use crate::edge::postgres::{PostgresError, probe};
 
 /// For reading `repmgr.nodes` where repmgrd says that it can be read.
 const READ_LIMIT: Duration = Duration::from_secs(3);
@@ -47,7 +47,7 @@ pub(super) async fn prepare(
     let identity = tokio::time::timeout_at(deadline.into(), healthy).await;
     let late = |_| anyhow!("--timeout is over before the next node has answered");
     let identity = identity.map_err(late)??;
-    // Not worth more than the rest of the time: without an answer the node is silent.
+    // The time is for the PgBouncers: without an answer the node is silent.
     let fault = tokio::time::timeout_at(deadline.into(), fault_of(&config, failed)).await;
     Ok(Course {
         failed,
@@ -133,11 +133,20 @@ async fn healthy_identity(config: &Config, active: NodeId) -> anyhow::Result<Str
     }
 }
 
+/// How a node is, within [`NODE_LIMIT`]: its conninfo may allow more than all the time there is.
+pub(super) async fn look_at(conninfo: &Conninfo) -> Probe {
+    let seen = tokio::time::timeout(NODE_LIMIT, probe(conninfo, &mut None)).await;
+    seen.unwrap_or_else(|_| Probe::Failed {
+        fault: Fault::Blackhole,
+        reason: PostgresError::Silent(NODE_LIMIT).to_string(),
+    })
+}
+
 async fn fault_of(config: &Config, failed: NodeId) -> Fault {
     let Some(node) = config.nodes.get(&failed) else {
         return Fault::Crash;
     };
-    match probe(&node.conninfo, &mut None).await {
+    match look_at(&node.conninfo).await {
         Probe::Failed { fault, .. } => fault,
         Probe::Refusing { .. } => Fault::Crash,
         Probe::Healthy { .. } => {

@@ -13,7 +13,7 @@ use crate::core::primary::{self, Sight};
 use crate::edge::postgres::{PostgresError, attempt_limit};
 
 /// How long one node is waited for, whatever its conninfo says: a row may say anything.
-const NODE_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const NODE_LIMIT: Duration = Duration::from_secs(3);
 /// This host's node names its peers, and one of them may know a newer one.
 const ROUNDS_MAX: usize = 3;
 /// Of a name that is too long, as much as PostgreSQL would take.
