@@ -175,3 +175,39 @@ fn what_a_killed_notify_left_behind_is_cleared_up() {
     let rows = pooler.try_rows("app", "select 1", Duration::from_secs(5));
     rows.expect("a client gets through");
 }
+
+#[test]
+fn a_pause_of_a_redirect_that_was_just_killed_is_waited_for_or_told() {
+    let cluster = pair();
+    let (pooler, file) = (cluster.pooler(1), configuration(&cluster, 1));
+    let directory = pooler.file().parent().expect("a directory").to_owned();
+    let record = directory.join(".databases.ini.repoint-operation");
+    let kernel = |name: &str| std::fs::read_to_string(format!("/proc/{name}")).expect("Linux");
+    let boot = kernel("sys/kernel/random/boot_id");
+    let uptime = kernel("uptime");
+    let now: u64 = uptime
+        .split('.')
+        .next()
+        .and_then(|secs| secs.parse().ok())
+        .expect("seconds");
+    let leave = |seconds: u64| {
+        let (boot, expires) = (boot.trim(), now + seconds);
+        let debt = "{\"paused\":[\"app\"],\"server_login_retry\":\"1\"}";
+        let line = format!("2-1-1-1 {boot} {expires} {debt}\n");
+        cluster.home().write(&record, &line);
+    };
+    pooler.admin("PAUSE app");
+    leave(3600);
+    let arguments = ["-f", &file, "notify", "--again", "--timeout", "4"];
+    let (code, stdout, stderr) = told(&cluster.repoint(&arguments));
+    let left_alone = "pgb2: left alone: it serves node 2 already\n";
+    assert_eq!((code, stdout.as_str()), (1, left_alone), "{stderr}");
+    let words = "1 of 2 PgBouncers are not known to serve a node: pgb1: paused by a redirect";
+    assert!(stderr.contains(words), "{stderr}");
+    assert!(pooler.paused("app"), "that one may still be at work");
+
+    leave(0);
+    let (code, stdout, stderr) = again_on(&cluster, &file);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(!pooler.paused("app"), "{stdout}{stderr}");
+}

@@ -97,6 +97,10 @@ async fn finish_failover(
     let served = watched.known.values().flat_map(|status| &status.serves);
     let left: Option<NodeId> = served.copied().find(|node| pair.down.contains_key(node));
     let Some(failed) = left else {
+        // A redirect may just be running, or was killed in the middle: the second is cleared up as
+        // soon as its time is over.
+        let rests = |known: &Known| known.values().all(|status| !status.paused);
+        watched.until(time.work_until(), rests).await;
         let end = all_is_well(&watched.known);
         watched.stop(time.deadline).await;
         return end;
@@ -173,8 +177,12 @@ impl Pair {
 fn all_is_well(known: &Known) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for (name, status) in known {
-        let well = status.reached && status.astray.is_empty();
+        let well = status.reached && status.astray.is_empty() && !status.paused;
         let what = match (status.reached, &status.trouble) {
+            (true, _) if status.paused => {
+                "paused by a redirect that has not ended; run `repoint notify --again` later"
+                    .to_owned()
+            }
             (true, _) => status.serving(),
             (false, Some(trouble)) => trouble.clone(),
             (false, None) => "no answer in time".to_owned(),
@@ -188,7 +196,7 @@ fn all_is_well(known: &Known) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "{} of {} PgBouncers serve no known node: {}",
+        "{} of {} PgBouncers are not known to serve a node: {}",
         missing.len(),
         known.len(),
         missing.join("; ")

@@ -63,6 +63,13 @@ pub(super) struct Time {
     pub(super) deadline: Instant,
 }
 
+impl Time {
+    /// The rest is for ending what was begun.
+    pub(super) fn work_until(self) -> Instant {
+        self.deadline - END_LIMIT.min(self.limit / 4)
+    }
+}
+
 /// What was heard of each PgBouncer last.
 pub(super) type Known = BTreeMap<String, Status>;
 
@@ -96,7 +103,7 @@ impl Course {
         for note in &self.notes {
             tracing::warn!("{note}");
         }
-        let deadline = time.deadline - END_LIMIT.min(time.limit / 4);
+        let deadline = time.work_until();
         let generation = match self.until_ended(&mut watched, deadline).await {
             Ok(generation) => generation,
             Err(error) => {
