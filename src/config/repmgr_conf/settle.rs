@@ -113,6 +113,7 @@ impl Draft {
             }
             // repmgr 5 takes many of them empty; here nothing depends on it.
             Role::Unused(_) if at.value().is_empty() => {}
+            Role::Read if at.value().is_empty() && self.unset(name) => {}
             Role::Unused(_) | Role::Read => {
                 let value = at.value();
                 if value.trim().is_empty() {
@@ -128,6 +129,23 @@ impl Draft {
                 }
             }
         }
+    }
+
+    /// An option that repmgr 5 takes empty, as its sample file has it, is as if it were not given;
+    /// `false`: it needs a value.
+    fn unset(&mut self, name: &str) -> bool {
+        let usual = Base::of_repmgr();
+        match name {
+            "location" => self.base.record.location = usual.record.location,
+            "event_notification_command" => self.base.command = None,
+            "log_level" => self.base.log.level = usual.log.level,
+            "log_file" => self.base.log.file = None,
+            "repmgrd_pid_file" => self.base.pid_file = None,
+            "event_notifications" | "log_facility" => {}
+            _ => return false,
+        }
+        self.given.retain(|given| given.name != name);
+        true
     }
 
     /// Each option that means something here.

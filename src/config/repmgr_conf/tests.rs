@@ -414,8 +414,8 @@ const BROKEN: [(&str, &str); 34] = [
      write a path that begins with `/`",
     ),
     (
-        "event_notification_command=''",
-        "4: event_notification_command: no value provided",
+        "repoint_pgbouncers=''",
+        "4: repoint_pgbouncers: no value provided",
     ),
     (
         "log_level INFO DEBUG",
@@ -754,5 +754,24 @@ fn no_bytes_make_the_readers_panic() {
                 "seed {seed:x}, round {round}: {again:?}\n{toml}"
             );
         }
+    }
+}
+
+/// As its sample file has them, with the `#` taken away.
+#[test]
+fn what_repmgr_5_takes_empty_is_as_if_it_were_not_given() {
+    let without = conf(NODE);
+    for (name, value) in [
+        ("location", "dc2"),
+        ("event_notification_command", "true"),
+        ("event_notifications", ""),
+        ("log_level", "DEBUG"),
+        ("log_facility", "STDERR"),
+        ("log_file", "/var/log/repmgr.log"),
+        ("repmgrd_pid_file", "/run/repmgrd.pid"),
+    ] {
+        assert_eq!(conf(&format!("{NODE}{name}=''\n")), without);
+        let unset = format!("{NODE}{name}='{value}'\n{name}=''\n");
+        assert_eq!(conf(&unset), without, "{name}");
     }
 }
