@@ -179,6 +179,18 @@ fn a_node_that_takes_no_writes_is_not_believed() {
 }
 
 #[test]
+fn an_event_of_a_pair_sends_nobody_to_a_standby() {
+    let cluster = Streaming::start(2);
+    let words = "node \"node2\" (ID: 2) is not healthy: it is a standby";
+    let call = || {
+        let event = ["notify", "1", "bdr_failover", "1", "", "node2"];
+        told(&cluster.repoint(2, &event))
+    };
+    assert_refused(&cluster, call, words);
+    cluster.assert_writes_reach(1);
+}
+
+#[test]
 fn a_promotion_that_is_not_over_yet_is_waited_for() {
     let cluster = Streaming::start(2);
     cluster.node(1).kill9();

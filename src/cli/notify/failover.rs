@@ -9,7 +9,7 @@ use super::course::{Course, Proof};
 use super::members::{Members, NODE_LIMIT};
 use crate::agent::daemon::planners;
 use crate::cli::print;
-use crate::cluster_db::promotion;
+use crate::cluster_db::{node_state, promotion};
 use crate::config::{Config, NodeId, Peers};
 use crate::conninfo::Conninfo;
 use crate::core::node::{Fault, Probe};
@@ -124,7 +124,7 @@ async fn healthy_identity(config: &Config, active: NodeId) -> anyhow::Result<Str
     let Some(node) = config.nodes.get(&active) else {
         bail!("no node {active}")
     };
-    match probe(&node.conninfo, &mut None).await {
+    match writable(&node.conninfo).await {
         Probe::Healthy { identity } => Ok(identity),
         Probe::Refusing { reason } | Probe::Failed { reason, .. } => bail!(
             "node {:?} (ID: {active}) is not healthy: {reason}",
@@ -135,11 +135,27 @@ async fn healthy_identity(config: &Config, active: NodeId) -> anyhow::Result<Str
 
 /// How a node is, within [`NODE_LIMIT`]: its conninfo may allow more than all the time there is.
 pub(super) async fn look_at(conninfo: &Conninfo) -> Probe {
-    let seen = tokio::time::timeout(NODE_LIMIT, probe(conninfo, &mut None)).await;
+    let seen = tokio::time::timeout(NODE_LIMIT, writable(conninfo)).await;
     seen.unwrap_or_else(|_| Probe::Failed {
         fault: Fault::Blackhole,
         reason: PostgresError::Silent(NODE_LIMIT).to_string(),
     })
+}
+
+/// How a node is; a standby is not what traffic may be sent to, whatever the event says.
+async fn writable(conninfo: &Conninfo) -> Probe {
+    let mut session = None;
+    let seen = probe(conninfo, &mut session).await;
+    let Some(session) = session else { return seen };
+    match node_state::in_recovery(&session).await {
+        Ok(false) => seen,
+        Ok(true) => Probe::Refusing {
+            reason: "it is a standby".to_owned(),
+        },
+        Err(error) => Probe::Refusing {
+            reason: error.to_string(),
+        },
+    }
 }
 
 async fn fault_of(config: &Config, failed: NodeId) -> Fault {
