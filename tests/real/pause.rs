@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Daemon, Node, Pooler, Settings, Standin, wait_until};
-use crate::registered::{Ran, run};
+use crate::registered::{self, Ran, run};
 use crate::scene::{assert_stays, events, start_daemon, wait_for_events};
 use crate::served::{lead_by_hand, leftovers, lock_after_staging, wait_until_serves};
 
@@ -393,6 +393,21 @@ fn a_reason_and_a_name_cannot_break_a_line_nor_become_sql() {
     let ran = service(&cluster, 1, &["unpause"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     daemon.wait_for_log("failover is not paused any more since", DEADLINE);
+}
+
+#[test]
+fn the_name_of_a_node_cannot_break_a_line() {
+    let cluster = registered::start();
+    let name = "a\nNOTICE: b\u{1b}[2J";
+    registered::add(&cluster, 3, name, "host=127.0.0.1 port=1");
+    let expected = r"NOTICE: would pause node 1 (node1)
+NOTICE: would pause node 2 (node2)
+NOTICE: would pause node 3 (a\nNOTICE: b\u{1b}[2J)
+ERROR: unable to pause every node
+DETAIL: node 3 (a\nNOTICE: b\u{1b}[2J): refused: Connection refused (os error 111)
+";
+    let ran = service_by_connection(&cluster, cluster.node1(), &["pause", "--dry-run"]);
+    ran.is(26, "", expected);
 }
 
 /// The stand-in refuses plain DDL, as BDR does.

@@ -11,6 +11,7 @@ use crate::cli::connection::Target;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::say::Voice;
+use crate::cli::table::printable;
 use crate::cluster_db::agents;
 use crate::cluster_db::node_records::{self, NodeRecord};
 use crate::config::{Config, NodeId};
@@ -29,9 +30,10 @@ impl Member {
         self.record.node_id
     }
 
-    /// As repmgr names nodes in lines about pauses: `1 (node1)`.
+    /// As repmgr names nodes in lines about pauses: `1 (node1)`, whatever the name is.
     pub(super) fn name(&self) -> String {
-        format!("{} ({})", self.record.node_id, self.record.node_name)
+        let name = printable(&self.record.node_name);
+        format!("{} ({name})", self.record.node_id)
     }
 }
 
@@ -79,7 +81,7 @@ async fn records(target: &Target, voice: Voice) -> Result<Vec<NodeRecord>, Failu
         Err(PostgresError::Answered { sqlstate, .. }) if absent(&sqlstate) => Vec::new(),
         Err(error) => {
             let failure = Failure::new(Exit::DbQuery, "unable to read repmgr.nodes");
-            return Err(failure.detail(error.to_string()));
+            return Err(failure.detail(printable(&error.to_string())));
         }
     };
     match (registered.is_empty(), listed.is_empty()) {

@@ -10,6 +10,7 @@ use crate::agent::heartbeat::STALE;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::say::Voice;
+use crate::cli::table::printable;
 use crate::cluster_db::agents::{self, Agent, Tables};
 use crate::config::NodeId;
 use crate::core::pause::{Pause, Pauses, Request, Scope, honours};
@@ -77,7 +78,8 @@ pub(super) async fn run(members: &[Member], wish: Wish, voice: Voice) -> Result<
     let mut written: Written<'_> = Vec::new();
     for member in members {
         let result = write(member, &changes).await;
-        written.push((member, result.map_err(|error| error.to_string())));
+        let result = result.map_err(|error| printable(&error.to_string()));
+        written.push((member, result));
     }
     let has = |member: &Member| {
         written
@@ -170,8 +172,8 @@ fn dry_run(
         voice.notice(&format!("would {} node {}", wish.verb(), member.name()));
     }
     let away = |member: &Member| {
-        let error = member.session.as_ref().err()?;
-        Some(format!("node {}: {error}", member.name()))
+        let why = printable(&member.session.as_ref().err()?.to_string());
+        Some(format!("node {}: {why}", member.name()))
     };
     let away: Vec<String> = members.iter().filter_map(away).collect();
     match away.is_empty() {

@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::say::Voice;
-use crate::cli::table::{csv, table};
+use crate::cli::table::{csv, printable, table};
 use crate::cluster_db::agents::{self, Agent};
 use crate::config::NodeId;
 use crate::core::pause::{Pause, Pauses, Scope};
@@ -77,7 +77,7 @@ pub(super) async fn run(members: &[Member], form: Form, voice: Voice) -> Result<
             Ok(session) => session,
             Err(error) => {
                 let problem = format!("unable to connect to node {name}");
-                problems.push((problem, error.to_string()));
+                problems.push((problem, printable(&error.to_string())));
                 continue;
             }
         };
@@ -93,7 +93,7 @@ pub(super) async fn run(members: &[Member], form: Form, voice: Voice) -> Result<
             )),
             Err(error) => problems.push((
                 format!("unable to read the schema repoint of node {name}"),
-                error.to_string(),
+                printable(&error.to_string()),
             )),
         }
     }
