@@ -50,12 +50,12 @@ impl Connection {
 
     /// What the command line names goes over the configuration's conninfo; without a configuration
     /// it is all there is. A file is only looked for when nothing is named.
-    pub(super) fn target(&self, file: Option<&Path>) -> Result<Target, Failure> {
+    pub(super) fn target(&self, file: Option<&Path>, voice: Voice) -> Result<Target, Failure> {
         let config = match (file, self.is_given()) {
             (None, true) => None,
             (Some(_), _) | (None, false) => {
                 let loaded = load::load(&load::find(file)?)?;
-                loaded.warn(Voice::default());
+                loaded.warn(voice);
                 Some(loaded.config)
             }
         };

@@ -94,7 +94,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, F
             dry_run,
             voice,
         } => {
-            let members = members::reach(&connection.target(file)?, voice).await?;
+            let members = members::reach(&connection.target(file, voice)?, voice).await?;
             let wish = pausing::Wish {
                 paused: true,
                 selection,
@@ -109,7 +109,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, F
             dry_run,
             voice,
         } => {
-            let members = members::reach(&connection.target(file)?, voice).await?;
+            let members = members::reach(&connection.target(file, voice)?, voice).await?;
             let wish = pausing::Wish {
                 paused: false,
                 selection,
@@ -123,7 +123,7 @@ pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, F
             form,
             voice,
         } => {
-            let members = members::reach(&connection.target(file)?, voice).await?;
+            let members = members::reach(&connection.target(file, voice)?, voice).await?;
             status::run(&members, form, voice).await
         }
     }

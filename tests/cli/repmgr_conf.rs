@@ -245,3 +245,35 @@ fn what_is_wrong_with_the_file_is_told_line_by_line_by_every_command() {
         assert!(lines.count() >= 2, "{command}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn what_was_noticed_in_the_file_is_told_as_loud_as_was_asked_for() {
+    let place = Place::new();
+    let lines = "node_id=1\nnode_name='a'\nconninfo='host=127.0.0.1 port=1 dbname=a user=b'\n\
+                 replication_type='bdr'\nreplicaton_lag=3\n";
+    place.write("repmgr.conf", lines);
+    let warning = "WARNING: repmgr.conf:5: replicaton_lag: unknown option, ignored\n";
+    let error = "ERROR: unable to connect to the database\n";
+    let info = "INFO: repmgr.conf is read in the syntax of repmgr 5\n";
+    for (option, expected) in [
+        ("--terse", format!("{warning}{error}")),
+        ("--verbose", format!("{warning}{info}{error}")),
+        ("--quiet", error.to_owned()),
+    ] {
+        for command in [
+            "cluster show",
+            "node status",
+            "bdr register",
+            "service status",
+        ] {
+            let words: Vec<&str> = command.split(' ').collect();
+            let ran = place.run(&[&words[..], &[option]].concat());
+            assert_eq!((ran.code, ran.stdout.as_str()), (6, ""));
+            assert!(
+                ran.stderr.starts_with(&expected),
+                "{command} {}",
+                ran.stderr
+            );
+        }
+    }
+}

@@ -36,12 +36,12 @@ pub(super) enum Command {
 pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {
     let end = match command {
         Command::Register(arguments) => {
-            let target = arguments.connection.target(file)?;
+            let target = arguments.connection.target(file, arguments.voice)?;
             refuse_physical(&target, "BDR REGISTER")?;
             register::run(target, &arguments).await
         }
         Command::Unregister(arguments) => {
-            let target = arguments.connection.target(file)?;
+            let target = arguments.connection.target(file, arguments.voice)?;
             refuse_physical(&target, "BDR UNREGISTER")?;
             unregister::run(target, &arguments).await
         }

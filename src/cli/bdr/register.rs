@@ -32,7 +32,7 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     pub(super) connection: Connection,
     #[command(flatten)]
-    voice: Voice,
+    pub(super) voice: Voice,
 }
 
 /// Everything that was looked at, before anything is changed.

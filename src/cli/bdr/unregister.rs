@@ -39,7 +39,7 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     pub(super) connection: Connection,
     #[command(flatten)]
-    voice: Voice,
+    pub(super) voice: Voice,
 }
 
 pub(super) async fn run(target: Target, arguments: &Arguments) -> Result<Exit, Failure> {

@@ -34,7 +34,7 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
-    voice: Voice,
+    pub(super) voice: Voice,
 }
 
 /// How it went on a node.
@@ -51,7 +51,7 @@ enum Outcome {
 
 pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Exit, Failure> {
     let voice = arguments.voice;
-    let target = arguments.connection.target(file)?;
+    let target = arguments.connection.target(file, arguments.voice)?;
     let session = target.connect_to_any(voice).await?;
     let (records, unusable) = records(&session).await?;
     for problem in &unusable {

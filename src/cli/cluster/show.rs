@@ -47,7 +47,7 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
-    voice: Voice,
+    pub(super) voice: Voice,
 }
 
 /// A node with all that is known of it.
@@ -60,7 +60,7 @@ struct Shown<'a> {
 
 pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Exit, Failure> {
     let voice = arguments.voice;
-    let target = arguments.connection.target(file)?;
+    let target = arguments.connection.target(file, arguments.voice)?;
     let session = target.connect_to_any(voice).await?;
     let (records, unusable) = records(&session).await?;
     let with_timeline = node_state::tells_timeline(&session);

@@ -54,7 +54,7 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
-    voice: Voice,
+    pub(super) voice: Voice,
 }
 
 impl Arguments {
@@ -78,7 +78,7 @@ impl Arguments {
 }
 
 pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Exit, Failure> {
-    let target = arguments.connection.target(file)?;
+    let target = arguments.connection.target(file, arguments.voice)?;
     let looked = match target.connect().await {
         Ok(session) => look::at(&session, &target).await,
         Err(failure) => Err(failure.detail.unwrap_or(failure.message)),

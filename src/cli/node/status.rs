@@ -26,12 +26,12 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
-    voice: Voice,
+    pub(super) voice: Voice,
 }
 
 pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Exit, Failure> {
     let voice = arguments.voice;
-    let target = arguments.connection.target(file)?;
+    let target = arguments.connection.target(file, arguments.voice)?;
     let session = target.connect().await?;
     let failed = |reason: String| {
         Failure::new(Exit::DbQuery, "unable to ask the node").detail(printable(&reason))
