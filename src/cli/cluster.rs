@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::printable;
+use crate::cli::say::Voice;
 use crate::cluster_db::node_records::{self, NodeRecord};
 use crate::edge::postgres::{PostgresError, Session};
 
@@ -44,6 +45,17 @@ pub(super) enum Command {
     /// Exit status: 0; 25 if a node could not be reached or cleaned up, so that it is to be done
     /// again; 1 if there are no records; 6 without a connection.
     Cleanup(cleanup::Arguments),
+}
+
+impl Command {
+    /// How much its user wants to read.
+    pub(super) fn voice(&self) -> Voice {
+        match self {
+            Self::Show(arguments) => arguments.voice,
+            Self::Event(arguments) => arguments.voice,
+            Self::Cleanup(arguments) => arguments.voice,
+        }
+    }
 }
 
 pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {

@@ -28,6 +28,15 @@ pub(super) enum Command {
     },
 }
 
+impl Command {
+    /// How much its user wants to read.
+    pub(super) fn voice(&self) -> Voice {
+        match self {
+            Self::Import { voice, .. } => *voice,
+        }
+    }
+}
+
 pub(super) fn run(command: Command) -> Result<Exit, Failure> {
     let Command::Import { file, voice } = command;
     let conf = load::read_repmgr_conf(&file)?;

@@ -132,15 +132,33 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Daemon {
             service: Some(command),
             ..
-        } => command_of_repmgr(service::run(file, command).await),
+        } => {
+            let voice = command.voice();
+            command_of_repmgr(voice, service::run(file, command).await)
+        }
         Command::Daemon { arguments, .. } => agent(daemon::run(file, *arguments).await),
         Command::Notify(arguments) => agent(notify::run(file, *arguments).await),
         Command::Render(arguments) => agent(render::run(file, &arguments).await),
-        Command::Bdr(command) => command_of_repmgr(bdr::run(file, command).await),
-        Command::Cluster(command) => command_of_repmgr(cluster::run(file, command).await),
-        Command::Node(command) => command_of_repmgr(node::run(file, command).await),
-        Command::Service(command) => command_of_repmgr(service::run(file, command).await),
-        Command::Config(command) => command_of_repmgr(config::run(command)),
+        Command::Bdr(command) => {
+            let voice = command.voice();
+            command_of_repmgr(voice, bdr::run(file, command).await)
+        }
+        Command::Cluster(command) => {
+            let voice = command.voice();
+            command_of_repmgr(voice, cluster::run(file, command).await)
+        }
+        Command::Node(command) => {
+            let voice = command.voice();
+            command_of_repmgr(voice, node::run(file, command).await)
+        }
+        Command::Service(command) => {
+            let voice = command.voice();
+            command_of_repmgr(voice, service::run(file, command).await)
+        }
+        Command::Config(command) => {
+            let voice = command.voice();
+            command_of_repmgr(voice, config::run(command))
+        }
     }
 }
 
@@ -157,12 +175,16 @@ fn gave_up(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-fn command_of_repmgr(end: Result<Exit, Failure>) -> ExitCode {
+/// Prints why it failed. What is behind an error is part of it, and stays with `--quiet`.
+fn command_of_repmgr(voice: Voice, end: Result<Exit, Failure>) -> ExitCode {
     let failure = match end {
         Ok(exit) => return exit.into(),
         Err(failure) => failure,
     };
-    let voice = Voice::default();
+    let voice = Voice {
+        quiet: false,
+        ..voice
+    };
     voice.error(&failure.message);
     if let Some(detail) = &failure.detail {
         voice.detail(detail);

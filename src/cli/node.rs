@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::print;
 use super::table::printable;
+use crate::cli::say::Voice;
 use crate::config::NodeId;
 
 mod check;
@@ -25,6 +26,16 @@ pub(super) enum Command {
     ///
     /// Exit status: 0; 25 if something is wrong with it; 6 without a connection.
     Status(status::Arguments),
+}
+
+impl Command {
+    /// How much its user wants to read.
+    pub(super) fn voice(&self) -> Voice {
+        match self {
+            Self::Check(arguments) => arguments.voice,
+            Self::Status(arguments) => arguments.voice,
+        }
+    }
 }
 
 pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {

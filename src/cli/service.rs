@@ -85,6 +85,17 @@ pub(super) struct Selection {
     node_name: Option<String>,
 }
 
+impl Command {
+    /// How much its user wants to read.
+    pub(super) fn voice(&self) -> Voice {
+        match self {
+            Self::Pause { voice, .. }
+            | Self::Unpause { voice, .. }
+            | Self::Status { voice, .. } => *voice,
+        }
+    }
+}
+
 pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Pause {

@@ -274,6 +274,8 @@ fn what_was_noticed_in_the_file_is_told_as_loud_as_was_asked_for() {
                 "{command} {}",
                 ran.stderr
             );
+            let told = ran.stderr.contains("\nDETAIL: ") && ran.stderr.contains("\nHINT: ");
+            assert_eq!(told, option != "--terse", "{command} {}", ran.stderr);
         }
     }
 }

@@ -9,6 +9,7 @@ use clap::Subcommand;
 use super::connection::Target;
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::cli::say::Voice;
 use crate::cluster_db::node_records::NodeRecord;
 use crate::cluster_db::replication::{self, Adapter, Found};
 use crate::config::{Replication, ReplicationType};
@@ -31,6 +32,16 @@ pub(super) enum Command {
     /// Take an inactive node out of repmgr.nodes.
     #[command(after_help = unregister::EXAMPLE)]
     Unregister(unregister::Arguments),
+}
+
+impl Command {
+    /// How much its user wants to read.
+    pub(super) fn voice(&self) -> Voice {
+        match self {
+            Self::Register(arguments) => arguments.voice,
+            Self::Unregister(arguments) => arguments.voice,
+        }
+    }
 }
 
 pub(super) async fn run(file: Option<&Path>, command: Command) -> Result<Exit, Failure> {
