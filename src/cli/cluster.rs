@@ -81,12 +81,16 @@ async fn records(session: &Session) -> Result<(Vec<NodeRecord>, Vec<String>), Fa
 
 const REGISTER: &str = "run `repoint bdr register` on each node";
 
+const GRANT: &str = "connect as the user of repmgr (-U), or let a superuser GRANT USAGE ON SCHEMA \
+                     repmgr and SELECT on its tables";
+
 fn unreadable(exit: Exit, table: &str, error: &PostgresError) -> Failure {
     let detail = printable(&error.to_string());
     let failure = Failure::new(exit, format!("unable to read {table}")).detail(detail);
     let absent = |state: &str| ["42P01", "3F000"].contains(&state);
     match error {
         PostgresError::Answered { sqlstate, .. } if absent(sqlstate) => failure.hint(REGISTER),
+        PostgresError::Answered { sqlstate, .. } if sqlstate == "42501" => failure.hint(GRANT),
         PostgresError::Answered { .. }
         | PostgresError::Refused(_)
         | PostgresError::Foreign(_)

@@ -284,6 +284,25 @@ fn a_password_of_a_row_is_not_shown() {
 }
 
 #[test]
+fn without_the_right_to_read_it_says_what_is_lacking() {
+    let cluster = registered::start();
+    cluster.node1().rows("CREATE ROLE nobody LOGIN");
+    let hint = "HINT: connect as the user of repmgr (-U), or let a superuser GRANT USAGE ON SCHEMA \
+                repmgr and SELECT on its tables\n";
+    let mut server = cluster.node1().connection_options();
+    let user = server.iter_mut().find(|option| *option == "repmgr");
+    *user.expect("a user is named") = "nobody".to_owned();
+    let server = server.each_ref().map(String::as_str);
+    for (command, table, code) in [("show", "nodes", 1), ("event", "events", 7)] {
+        let expected = format!(
+            "ERROR: unable to read repmgr.{table}\n\
+             DETAIL: ERROR: permission denied for schema repmgr (42501)\n{hint}"
+        );
+        run(&cluster, &[&["cluster", command], &server[..]].concat()).is(code, "", &expected);
+    }
+}
+
+#[test]
 fn without_records_it_says_what_to_run() {
     let cluster = registered::start();
     let hint = "HINT: run `repoint bdr register` on each node\n";
