@@ -134,7 +134,19 @@ impl Target {
                 }
             }
         }
-        Err(failure)
+        Err(self.point_to_others(failure))
+    }
+
+    /// The tables are on the other node, too, and only the operator knows where that is when no
+    /// configuration lists it.
+    pub(super) fn point_to_others(&self, failure: Failure) -> Failure {
+        match self.others().next() {
+            None => failure.hint(
+                "see that the server runs and lets this user in, or ask another node: name it \
+                 with -h",
+            ),
+            Some(_) => failure,
+        }
     }
 
     fn others(&self) -> impl Iterator<Item = &Node> {

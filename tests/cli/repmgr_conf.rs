@@ -247,6 +247,28 @@ fn what_is_wrong_with_the_file_is_told_line_by_line_by_every_command() {
 }
 
 #[test]
+fn a_node_that_is_down_and_knows_no_other_is_no_dead_end() {
+    let place = Place::new();
+    let lines = "node_id=1\nnode_name='a'\nconninfo='host=127.0.0.1 port=1 dbname=a user=b'\n\
+                 replication_type='bdr'\n";
+    place.write("repmgr.conf", lines);
+    let expected = "ERROR: unable to connect to the database\n\
+         DETAIL: host=127.0.0.1 port=1 dbname=a user=b: refused: Connection refused (os error \
+         111)\n\
+         HINT: see that the server runs and lets this user in, or ask another node: name it \
+         with -h\n";
+    for command in [
+        "cluster show",
+        "cluster event",
+        "service status",
+        "service pause",
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        place.run(&words).is(6, "", expected);
+    }
+}
+
+#[test]
 fn what_was_noticed_in_the_file_is_told_as_loud_as_was_asked_for() {
     let place = Place::new();
     let lines = "node_id=1\nnode_name='a'\nconninfo='host=127.0.0.1 port=1 dbname=a user=b'\n\

@@ -73,7 +73,7 @@ async fn records(target: &Target, voice: Voice) -> Result<Vec<NodeRecord>, Failu
             }
             return Ok(listed);
         }
-        Err(failure) => return Err(failure),
+        Err(failure) => return Err(target.point_to_others(failure)),
     };
     let absent = |sqlstate: &str| ["42P01", "3F000"].contains(&sqlstate);
     let registered = match node_records::all(&session).await {
