@@ -334,6 +334,9 @@ fn a_user_who_may_not_make_the_schema_is_told_once_and_failover_goes_on() {
     let expected = "ERROR: unable to pause: no node could be written\n\
                     DETAIL: node 1 (node1): ERROR: permission denied for database bdrtest (42501)";
     assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+    let hint = "HINT: nothing was changed; if a user may not make the schema, let a superuser run \
+                CREATE SCHEMA repoint AUTHORIZATION for it, then run this again\n";
+    assert!(ran.stderr.ends_with(hint), "{}", ran.stderr);
     node2.kill9();
     wait_until_serves(cluster.pooler(1), node1, DEADLINE);
     assert_eq!(daemon.log().matches("the schema repoint cannot").count(), 2);

@@ -218,23 +218,34 @@ fn unwritten(written: &Written<'_>, verb: &str) -> Option<Failure> {
     let why: Vec<String> = failed.iter().map(why).collect();
     let holders = written.iter().filter(|(_, result)| result.is_ok());
     let holders: Vec<String> = holders.map(|(member, _)| member.name()).collect();
-    let (names, why) = (names.join(" and node "), why.join("; "));
-    let (message, hint) = match holders.is_empty() {
-        true => (
-            format!("unable to {verb}: no node could be written"),
-            "nothing was changed".to_owned(),
-        ),
-        false => (
-            format!("unable to {verb} on node {names}"),
-            format!(
-                "node {} has it; a daemon that is running gives it to node {names} when that is \
-                 back",
-                holders.join(" and node ")
-            ),
-        ),
+    let names = names.join(" and node ");
+    let message = match holders.is_empty() {
+        true => format!("unable to {verb}: no node could be written"),
+        false => format!("unable to {verb} on node {names}"),
     };
-    let failure = Failure::new(Exit::RepmgrdPause, message);
-    Some(failure.detail(why).hint(hint))
+    let answers = failed.iter().any(|(member, _)| member.session.is_ok());
+    let failure = Failure::new(Exit::RepmgrdPause, message).detail(why.join("; "));
+    Some(failure.hint(what_now(&holders, &names, answers)))
+}
+
+/// What becomes of nodes that were not written. One that answers is not away: time alone does not
+/// help it.
+fn what_now(holders: &[String], names: &str, answers: bool) -> String {
+    let state = match holders {
+        [] => "nothing was changed".to_owned(),
+        [one] => format!("node {one} has it"),
+        several => format!("node {} have it", several.join(" and node ")),
+    };
+    match answers {
+        true => format!(
+            "{state}; if a user may not make the schema, let a superuser run CREATE SCHEMA repoint \
+             AUTHORIZATION for it, then run this again"
+        ),
+        false if holders.is_empty() => state,
+        false => {
+            format!("{state}; a daemon that is running gives it to node {names} when that is back")
+        }
+    }
 }
 
 /// Waits until every daemon that lives says that it honours the changes.
