@@ -399,13 +399,12 @@ fn a_reason_and_a_name_cannot_break_a_line_nor_become_sql() {
 }
 
 #[test]
-fn the_name_of_a_node_cannot_break_a_line() {
+fn a_dry_run_promises_what_it_can_and_the_name_of_a_node_cannot_break_a_line() {
     let cluster = registered::start();
     let name = "a\nNOTICE: b\u{1b}[2J";
     registered::add(&cluster, 3, name, "host=127.0.0.1 port=1");
     let expected = r"NOTICE: would pause node 1 (node1)
 NOTICE: would pause node 2 (node2)
-NOTICE: would pause node 3 (a\nNOTICE: b\u{1b}[2J)
 ERROR: unable to pause every node
 DETAIL: node 3 (a\nNOTICE: b\u{1b}[2J): refused: Connection refused (os error 111)
 ";

@@ -162,14 +162,22 @@ fn select<'a>(members: &'a [Member], selection: &Selection) -> Result<Option<&'a
     })
 }
 
+fn reached(member: &Member) -> bool {
+    member.session.is_ok()
+}
+
 fn dry_run(
     members: &[Member],
     named: &[&Member],
     wish: &Wish,
     voice: Voice,
 ) -> Result<Exit, Failure> {
+    let (anywhere, every) = (members.iter().any(reached), named.len() > 1);
     for member in named {
-        voice.notice(&format!("would {} node {}", wish.verb(), member.name()));
+        // As in earnest: the pause of one node may be kept on another.
+        if reached(member) || (!every && anywhere) {
+            voice.notice(&format!("would {} node {}", wish.verb(), member.name()));
+        }
     }
     let away = |member: &Member| {
         let why = printable(&member.session.as_ref().err()?.to_string());
