@@ -129,6 +129,12 @@ impl Process {
             pgbouncers = config.pgbouncers.len(),
             "repoint starts"
         );
+        if config.pgbouncers.is_empty() {
+            tracing::warn!(
+                "the configuration names no PgBouncer: failures are recorded and told to the hook, \
+                 and nothing is redirected"
+            );
+        }
         for node in config.nodes.values() {
             let (name, conninfo) = (&node.node_name, &node.conninfo);
             tracing::debug!(%conninfo, "node {name:?} (ID: {})", node.node_id);

@@ -56,6 +56,9 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::R
     if arguments.full {
         return full(node, &chosen, &planners);
     }
+    if chosen.is_empty() {
+        Voice::default().warning("the configuration names no PgBouncer: nothing to redirect");
+    }
     let sockets = SocketDirectory::create_or_temporary(&config.runtime_directory)
         .context("make a directory for the sockets of ssh")?;
     let mut all_reached = true;

@@ -301,3 +301,17 @@ fn what_was_noticed_in_the_file_is_told_as_loud_as_was_asked_for() {
         }
     }
 }
+
+#[test]
+fn without_pgbouncers_it_is_said_that_there_is_nothing_to_redirect() {
+    let nodes = |id: u32| {
+        format!(
+            "[[node]]\nnode_id = {id}\nnode_name = \"n{id}\"\n\
+             conninfo = \"host=10.0.0.{id} dbname=d\"\n"
+        )
+    };
+    let text = format!("node_id = 1\n{}{}", nodes(1), nodes(2));
+    let place = Place::with_configuration(&text);
+    let warning = "WARNING: the configuration names no PgBouncer: nothing to redirect\n";
+    place.run(&["render"]).is(0, "", warning);
+}

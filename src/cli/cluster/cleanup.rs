@@ -81,7 +81,7 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> Result<Ex
     if whole {
         return Ok(Exit::Success);
     }
-    voice.hint("run it again when every node can be reached");
+    voice.hint("run it again when the cause is gone");
     Ok(Exit::NodeStatus)
 }
 
