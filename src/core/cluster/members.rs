@@ -158,9 +158,18 @@ impl Members {
     }
 
     /// When there may be something to do about a returned node.
-    pub(super) fn checks(&self, timeout: Duration) -> impl Iterator<Item = Instant> {
-        let times = move |member: &Member| [member.check_at, member.warn_at(timeout)];
-        self.0.values().flat_map(times).flatten()
+    pub(super) fn checks(&self, timeout: Duration) -> impl Iterator<Item = Instant> + '_ {
+        // A look that cannot be taken yet waits for a probe of one of the nodes, not for a time.
+        let times = move |(id, member): (&NodeId, &Member)| {
+            let check_at = member.check_at.filter(|_| self.can_look(*id, member));
+            [check_at, member.warn_at(timeout)]
+        };
+        self.0.iter().flat_map(times).flatten()
+    }
+
+    /// Whether a node's replication is to be looked at, and can be: it takes both nodes.
+    fn can_look(&self, node: NodeId, member: &Member) -> bool {
+        member.inactive && is_up(&member.health) && self.candidate(node).is_some()
     }
 
     /// A node that has been back for one more `timeout` and does not replicate.
@@ -250,11 +259,11 @@ impl Members {
 
     /// A returned node whose replication is to be looked at now.
     pub(super) fn due_recovery(&mut self, now: Instant) -> Option<Action> {
-        let due = |member: &Member| member.inactive && member.check_at.is_some_and(|at| now >= at);
-        let returned = |(_, member): &(&NodeId, &Member)| due(member) && is_up(&member.health);
-        let node = *self.0.iter().find(returned)?.0;
-        let other = |(id, member): &(&NodeId, &Member)| **id != node && is_up(&member.health);
-        let on = *self.0.iter().find(other)?.0;
+        let due = |(id, member): &(&NodeId, &Member)| {
+            member.check_at.is_some_and(|at| now >= at) && self.can_look(**id, member)
+        };
+        let node = *self.0.iter().find(due)?.0;
+        let on = self.candidate(node)?;
         // Asked again when the answer is there.
         self.0.get_mut(&node)?.check_at = None;
         Some(Action::CheckRecovery { node, on })

@@ -936,3 +936,41 @@ fn a_node_that_fails_again_while_a_pgbouncer_is_still_missing_is_announced_again
     world.down(NODE2);
     assert_eq!(world.actions(), []);
 }
+
+#[test]
+fn a_look_that_cannot_be_taken_yet_keeps_nobody_awake() {
+    // Started while the other node is down, which its row on the own node says, too.
+    let mut world = World::new();
+    let names = ["pgb1".to_owned()];
+    world.cluster = Cluster::new(NODE1, [NODE1, NODE2], names, SETTINGS);
+    world.cluster.node(NODE1, up(), world.now);
+    world.cluster.row_inactive(NODE2, NODE1, world.now);
+    assert_eq!(world.actions(), []);
+    assert_eq!(
+        world.cluster.wake_at(),
+        None,
+        "the other node is not known yet"
+    );
+    // It came back, and fails once more before it has recovered.
+    world.cluster.node(NODE2, up(), world.now);
+    let check = Action::CheckRecovery {
+        node: NODE2,
+        on: NODE1,
+    };
+    assert_eq!(world.actions(), [check]);
+    let pending = Recovery::Pending("no slot".to_owned());
+    world.cluster.recovery(NODE2, &pending, world.now);
+    assert!(world.cluster.wake_at().is_some());
+    world.later(5.0);
+    let suspect = Health::Suspect {
+        attempt: 0,
+        reason: String::new(),
+    };
+    world.cluster.node(NODE2, suspect, world.now);
+    assert_eq!(world.actions(), []);
+    let at = world.cluster.wake_at();
+    assert!(
+        at.is_none_or(|at| at > world.now),
+        "only to say that it lasts"
+    );
+}
