@@ -263,12 +263,19 @@ impl Cluster {
         if let Some(action) = self.advance(now) {
             return Some(action);
         }
-        if self.claim_held && (self.incident.is_none() || self.held_back_by().is_some()) {
+        if self.claim_held && !self.needs_claim() {
             self.claim_held = false;
             return Some(Action::Release);
         }
         let late = self.members.late(self.settings.recovery_timeout, now);
         late.or_else(|| self.members.due_recovery(now))
+    }
+
+    /// Also while it is being asked for: the answer has to come, and is awaited.
+    fn needs_claim(&self) -> bool {
+        let asks = |incident: &Incident| matches!(incident.phase, Phase::Claiming { .. });
+        let asked_for = self.incident.as_ref().is_some_and(asks);
+        asked_for || (self.incident.is_some() && self.held_back_by().is_none())
     }
 
     fn drop_incident_without_target(&mut self) {

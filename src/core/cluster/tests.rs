@@ -974,3 +974,26 @@ fn a_look_that_cannot_be_taken_yet_keeps_nobody_awake() {
         "only to say that it lasts"
     );
 }
+
+#[test]
+fn a_pause_does_not_take_back_a_claim_that_is_being_asked_for() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Held);
+    world.later(0.5);
+    world.actions();
+    // Granted once, to be asked for again after one more look: then comes the pause.
+    world.claim(NODE1, ClaimResult::Granted);
+    world.later(0.4);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    let begin = pause(Scope::Cluster, 1, true);
+    world.cluster.pauses_read(std::slice::from_ref(&begin));
+    assert_eq!(world.actions(), [], "or no answer would ever come");
+    let answered = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(answered, [paused(NODE2, &begin), Action::Release]);
+    let end = pause(Scope::Cluster, 2, false);
+    world.cluster.pauses_read(&[end]);
+    world.later(0.5);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+}
