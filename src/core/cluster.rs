@@ -197,7 +197,12 @@ impl Cluster {
             // Even if it has not recovered itself: it is the one that is left.
             self.members.used(on);
         }
-        incident.held_by_other = *result == ClaimResult::Held;
+        incident.held_by_other = match result {
+            ClaimResult::Granted => false,
+            ClaimResult::Held => true,
+            // Who has it is not known now; what that one did last may still not have been seen.
+            ClaimResult::Failed(_) => incident.held_by_other,
+        };
         incident.phase = match acts {
             true => {
                 incident.news = news;

@@ -997,3 +997,18 @@ fn a_pause_does_not_take_back_a_claim_that_is_being_asked_for() {
     world.later(0.5);
     assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
 }
+
+#[test]
+fn a_failed_attempt_at_the_claim_does_not_save_the_look_at_what_its_holder_did() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Held);
+    world.later(0.5);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Failed("no answer".to_owned()));
+    world.later(0.5);
+    world.actions();
+    let granted = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(granted, [], "not before one more look at the PgBouncers");
+}
