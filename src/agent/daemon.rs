@@ -17,7 +17,7 @@ use super::pooler::Identities;
 use super::recorder::{self, Job};
 use super::words::Words;
 use crate::config::{Config, NodeId};
-use crate::core::cluster::{Action, Cluster, Recovery, report};
+use crate::core::cluster::{Action, ClaimResult, Cluster, Recovery, report};
 use crate::core::node::Health;
 use crate::core::pause::Pause;
 use crate::core::plan::Decision;
@@ -50,6 +50,8 @@ struct Agent {
     announces_start: bool,
     /// Who holds the claim, when it is somebody else.
     holder: Option<NodeId>,
+    /// Why the last attempt at the claim failed: said when it changes.
+    claim_trouble: Option<String>,
     /// When the log is to say again that the daemon is there.
     status_at: Option<Instant>,
     identities: watch::Sender<Identities>,
@@ -165,6 +167,7 @@ impl Agent {
             peer_wanted,
             announces_start: false,
             holder: None,
+            claim_trouble: None,
             status_at: None,
             config,
             identities,
@@ -360,6 +363,7 @@ impl Agent {
         match told {
             claim::Told::Result(on, result) => {
                 tracing::debug!(node = %on, ?result, "claim");
+                self.say_claim_trouble(*on, result);
                 self.cluster.claimed(*on, result, now);
             }
             claim::Told::Pauses(copy) => self.pauses_read(copy),
@@ -369,6 +373,22 @@ impl Agent {
                 self.cluster.claim_lost(now);
             }
         }
+    }
+
+    /// Without the claim nothing is decided: what keeps it back is said once.
+    fn say_claim_trouble(&mut self, on: NodeId, result: &ClaimResult) {
+        let trouble = match result {
+            ClaimResult::Failed(error) => Some(error.clone()),
+            ClaimResult::Granted | ClaimResult::Held => None,
+        };
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != self.claim_trouble) {
+            tracing::warn!(
+                error,
+                "the claim cannot be taken on node {on}; trying again until it can, nothing is \
+                 decided before"
+            );
+        }
+        self.claim_trouble = trouble;
     }
 
     /// Pauses were read on some node.

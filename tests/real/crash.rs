@@ -1,10 +1,15 @@
 //! A node dies: its connections are refused.
 
+use std::time::Duration;
+
 use crate::fixture::{Cluster, Settings, Writer, wait_until};
 use crate::scene::{
-    DEADLINE, FIRST_COMMIT, assert_file_leads_to, first_commits, is_active, start_daemon,
-    wait_for_decision, wait_for_events,
+    DEADLINE, FIRST_COMMIT, assert_file_leads_to, assert_serves, assert_stays, first_commits,
+    is_active, start_daemon, wait_for_decision, wait_for_events,
 };
+
+/// Several times the interval at which the claim is asked for.
+const A_WHILE: Duration = Duration::from_secs(3);
 
 #[test]
 fn clients_commit_on_the_other_node_within_a_second_of_the_decision() {
@@ -53,4 +58,28 @@ fn clients_commit_on_the_other_node_within_a_second_of_the_decision() {
         "node \"node2\" (ID: 2) detected as failed; next available node is \"node1\" (ID: 1); \
          2 of 2 PgBouncers serve node 1"
     );
+}
+
+/// Whatever keeps the claim from being taken, the operator has to know why nothing happens.
+#[test]
+fn a_claim_that_cannot_be_taken_is_told_once_and_taken_when_it_can_be() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let (node1, node2) = (cluster.node1(), cluster.node2());
+    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    let function = "alter function pg_catalog";
+    node1.rows(&format!(
+        "{function}.pg_try_advisory_lock(integer, integer) rename to repoint_test_lock"
+    ));
+    node2.kill9();
+    let told = "the claim cannot be taken on node 1";
+    daemons[0].wait_for_log(told, DEADLINE);
+    assert_stays(A_WHILE, "it is told once, and nothing is moved", || {
+        let log = daemons[0].log();
+        log.matches(told).count() == 1 && cluster.pooler(1).served_port("app") == node2.port()
+    });
+    node1.rows(&format!(
+        "{function}.repoint_test_lock(integer, integer) rename to pg_try_advisory_lock"
+    ));
+    wait_for_decision(&daemons);
+    assert_serves(cluster.pooler(1), node1);
 }
