@@ -112,6 +112,7 @@ impl Cluster {
             true => 2 * self.settings.monitor_interval,
             false => Duration::ZERO,
         };
+        self.leave_failure_in_pause(node, &health);
         if let Some(incident) = self.incident.as_mut() {
             incident.observed(node, &health);
         }
@@ -345,7 +346,10 @@ impl Cluster {
                 let used = self.members.candidate(failed).filter(|_| followed);
                 used.into_iter().for_each(|node| self.members.used(node));
                 self.incident = None;
-                return (!followed).then_some(Action::Reappeared { node: failed });
+                return match followed {
+                    true => self.next(now),
+                    false => Some(Action::Reappeared { node: failed }),
+                };
             }
         }
         if incident.held_by_other && !incident.told_stand_by {
@@ -354,7 +358,7 @@ impl Cluster {
         }
         let Some(on) = self.members.candidate(failed) else {
             self.incident = None;
-            return self.open_incident(now);
+            return self.next(now);
         };
         if let Some(pause) = self.held_back_by().cloned() {
             return self.tell_paused(pause);

@@ -4,6 +4,8 @@
 //! what was decided before, by this agent or by the other, is brought to its end.
 
 use super::{Action, Cluster, Phase};
+use crate::config::NodeId;
+use crate::core::node::Health;
 use crate::core::pause::{Pause, Pauses};
 
 impl Cluster {
@@ -26,6 +28,17 @@ impl Cluster {
             return None;
         }
         self.pauses.on(incident.failed)
+    }
+
+    /// A node that was back and fails again in a pause is another failure, which nothing is done
+    /// about, even while a decision about the first one was still being seen through.
+    pub(super) fn leave_failure_in_pause(&mut self, node: NodeId, health: &Health) {
+        let fails = matches!(health, Health::Down { .. }) && self.pauses.on(node).is_some();
+        self.incident.take_if(|incident| {
+            // The answer to a request for the claim is awaited first.
+            let asks = matches!(incident.phase, Phase::Claiming { .. });
+            fails && incident.failed == node && incident.returned && !asks
+        });
     }
 
     /// Says once for each pause that a failure is not acted upon.

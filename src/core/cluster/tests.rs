@@ -1012,3 +1012,22 @@ fn a_failed_attempt_at_the_claim_does_not_save_the_look_at_what_its_holder_did()
     let granted = world.claim(NODE1, ClaimResult::Granted);
     assert_eq!(granted, [], "not before one more look at the PgBouncers");
 }
+
+#[test]
+fn a_node_that_fails_again_in_a_pause_is_left_alone_although_its_first_failure_is_not_finished() {
+    let mut world = World::new();
+    world.cluster.pooler("pgb2", away());
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    world.settle("pgb1", &decision(1, NODE1));
+    world.actions();
+    world.cluster.node(NODE2, up(), world.now);
+    world.actions();
+    let begin = pause(Scope::Cluster, 1, true);
+    world.cluster.pauses_read(std::slice::from_ref(&begin));
+    assert!(world.cluster.assignment().may_act, "the first goes on");
+    world.down(NODE2);
+    assert!(!world.cluster.assignment().may_act);
+    assert_eq!(world.actions(), [paused(NODE2, &begin), Action::Release]);
+}
