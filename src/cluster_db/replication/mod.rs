@@ -68,16 +68,6 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     fn carries(&self, _node_name: &str, _table: &str) -> String {
         "SELECT true AS answer".to_owned()
     }
-
-    /// Whether the peer is pulling changes from the local node: `t` or `f`; NULL: there is no such
-    /// slot.
-    fn slot_for_peer_active(&self, peer_name: &str) -> String {
-        format!(
-            "SELECT bool_or(s.active) AS answer FROM pg_catalog.pg_replication_slots s \
-             WHERE s.slot_name IN ({})",
-            self.slots_of_peer(peer_name)
-        )
-    }
 }
 
 /// Something to change, unless it is right already: some changes take a lock on every node.
