@@ -2,23 +2,29 @@
 
 CARGO ?= cargo
 
-.PHONY: help prerequisites build test demo lint
+.PHONY: help prerequisites pgbouncers build test demo bench lint
 
 help:
 	@echo 'make prerequisites  install what is missing: a compiler, PostgreSQL, PgBouncer, OpenSSH'
+	@echo 'make pgbouncers     build the versions of PgBouncer that the tests need besides'
 	@echo 'make build          build the binary'
 	@echo 'make test           every test, those against real servers included'
 	@echo 'make demo           watch a failover (DEMO_KEEP=1: leave the servers running afterwards)'
+	@echo 'make bench          measure it against the documented procedure (BENCH_RUNS, BENCH_ONLY)'
 	@echo 'make lint           format and clippy'
 
 prerequisites:
 	@packaging/prerequisites
 
+# Other versions than the installed one, built from Debian's sources and kept.
+pgbouncers: prerequisites
+	@packaging/pgbouncer-versions
+
 build:
 	$(CARGO) build
 
 # The real servers of two tests at a time leave a small machine enough room to be on time.
-test: prerequisites build
+test: prerequisites pgbouncers build
 	$(CARGO) test --lib --bins --examples
 	$(CARGO) test --doc
 	$(CARGO) test --test '*' -- --test-threads=2
@@ -26,6 +32,12 @@ test: prerequisites build
 demo: prerequisites
 	$(CARGO) build --bin repoint --example demo
 	$(CARGO) run --quiet --example demo
+
+# A release build: what is measured is what is installed.
+bench:
+	@packaging/prerequisites rsync
+	$(CARGO) build --release --bin repoint --example bench
+	$(CARGO) run --release --quiet --example bench
 
 lint:
 	$(CARGO) fmt --check
