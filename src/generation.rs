@@ -43,6 +43,12 @@ impl Generation {
     }
 }
 
+impl Default for Generation {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl std::fmt::Display for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.number, self.node_id)

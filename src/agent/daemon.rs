@@ -162,7 +162,8 @@ impl Agent {
         let nodes = config.nodes.keys().copied();
         let names = config.pgbouncers.keys().cloned();
         Self {
-            cluster: Cluster::new(config.node_id, nodes, names, config.monitoring),
+            cluster: Cluster::new(config.node_id, nodes, names, config.monitoring)
+                .reconciling(config.reconciliation),
             words: Words::new(&config),
             peer_wanted,
             announces_start: false,

@@ -11,6 +11,7 @@ use super::planning::Planner;
 use super::pooler::{Identities, PoolerTask};
 use crate::config::Config;
 use crate::core::worker::{Assignment, Status};
+use crate::edge::remote::AllTurns;
 
 /// Messages of tasks; one that finds the queue full waits.
 const QUEUE: usize = 256;
@@ -36,7 +37,7 @@ impl Fleet {
     ) -> std::io::Result<Self> {
         let (assignments, assigned) = watch::channel(Assignment::default());
         let (sender, statuses) = mpsc::channel(QUEUE);
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut turns) = (JoinSet::new(), AllTurns::default());
         for (index, (name, planner)) in planners.into_iter().enumerate() {
             let Some(pgbouncer) = config.pgbouncers.get(&name).cloned() else {
                 continue;
@@ -45,6 +46,7 @@ impl Fleet {
             let sockets = sockets.join(index.to_string());
             std::fs::create_dir_all(&sockets)?;
             let task = PoolerTask {
+                turns: turns.of(&pgbouncer.host),
                 pgbouncer,
                 planner,
                 sockets,

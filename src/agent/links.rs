@@ -1,19 +1,27 @@
 //! The open ways to one PgBouncer: its host, and the console of each of its processes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use crate::config::PgBouncer;
-use crate::core::debt::Debt;
-use crate::core::pooler::{FileState, Observation, Operation, ProcessState};
-use crate::core::worker::HASTY;
+use futures_util::future::{join, try_join, try_join_all};
+
+use crate::config::{PausePolicy, PgBouncer};
+use crate::conninfo::Conninfo;
+use crate::core::debt::{Debt, Settings};
+use crate::core::pooler::{
+    Capability, Content, FileState, LOGIN_RETRY, Observation, Operation, ProcessState,
+};
+use crate::core::sequence::{Lost, Owed, OwedSetting, is_hasty, lost};
+use crate::core::worker::{Depth, HASTY};
 use crate::edge::admin_console::{Console, ConsoleError, set_command};
 use crate::edge::chain;
-use crate::edge::remote::{Inspection, RemoteError, RemoteHost};
+use crate::edge::remote::{Inspection, Place, RemoteError, RemoteHost, Switch, Turns};
 use crate::generation::Generation;
-use crate::render::header;
+use crate::render::{header, ini};
 
-/// `server_login_retry`: how long PgBouncer leaves a server alone that refused a login.
-pub(crate) const LOGIN_RETRY: &str = "server_login_retry";
+/// PgBouncer's default for the port of an entry.
+const PORT: u16 = 5432;
 
 /// Why a PgBouncer is not reached.
 #[derive(Debug, thiserror::Error)]
@@ -41,71 +49,148 @@ pub struct Links {
     pub host: RemoteHost,
     /// One console for each process.
     pub consoles: Vec<Console>,
+    /// What ends a pause when this agent is gone; only looked for where there are pauses.
+    pub switch: Switch,
 }
 
 impl Links {
-    /// Opens all of them.
+    /// Opens all of them, the session when it is its turn on the host.
     ///
     /// # Errors
     /// The first that does not open.
-    pub async fn open(pgbouncer: &PgBouncer, sockets: &Path) -> Result<Self, LinkError> {
-        let host = RemoteHost::open(&pgbouncer.host, &pgbouncer.file, sockets).await?;
+    pub async fn open(
+        pgbouncer: &PgBouncer,
+        sockets: &Path,
+        turns: &Turns,
+    ) -> Result<Self, LinkError> {
+        let host = RemoteHost::open(pgbouncer, sockets, turns).await?;
         let mut consoles = Vec::new();
         for conninfo in &pgbouncer.consoles {
             consoles.push(Console::open(conninfo, &host).await?);
         }
-        Ok(Self { host, consoles })
-    }
-
-    /// What every process says.
-    ///
-    /// # Errors
-    /// The first console that does not answer.
-    pub async fn processes(&self) -> Result<Vec<ProcessState>, LinkError> {
-        let mut processes = Vec::new();
-        for console in &self.consoles {
-            let entries = console.databases().await?;
-            let server_login_retry = console.setting(LOGIN_RETRY).await?.unwrap_or_default();
-            processes.push(ProcessState {
-                entries,
-                server_login_retry,
-            });
-        }
-        Ok(processes)
-    }
-
-    /// Looks at the consoles, and at the file when there is no earlier look to take it from.
-    ///
-    /// # Errors
-    /// What does not answer.
-    pub async fn look(&self, earlier: Option<FileState>) -> Result<Observation, LinkError> {
-        let processes = self.processes().await?;
-        let file = match earlier {
-            // The session may have died unnoticed; better known now than in an emergency.
-            Some(file) if self.host.alive().await => file,
-            Some(_) | None => file_state(&self.host.inspect().await?),
+        let mut links = Self {
+            host,
+            consoles,
+            switch: Switch::default(),
         };
-        Ok(Observation { processes, file })
+        // KILL pauses too.
+        let kills = |console: &Console| !console.version.can(Capability::KillClient);
+        if pgbouncer.pause == PausePolicy::Always
+            || pgbouncer.early_pause.is_some()
+            || links.consoles.iter().any(kills)
+        {
+            links.look_for_switch(pgbouncer).await?;
+        }
+        Ok(links)
     }
 
-    /// Sets `server_login_retry` to `value` where a redirect's value still holds.
+    /// Looks for what ends a pause when this agent is gone, unless it is known.
     ///
     /// # Errors
-    /// The first console that does not do it.
-    pub async fn set_login_retry(&self, value: &str) -> Result<(), LinkError> {
-        for console in &self.consoles {
-            if console.setting(LOGIN_RETRY).await?.as_deref() == Some(HASTY) {
-                console.command(&set_command(LOGIN_RETRY, value)).await?;
-            }
+    /// What does not answer; that there is none is no error.
+    pub async fn look_for_switch(&mut self, pgbouncer: &PgBouncer) -> Result<(), LinkError> {
+        if !self.switch.is_there() {
+            self.switch = self.find_switch(&pgbouncer.consoles).await?;
         }
         Ok(())
     }
 
-    /// Pays what an operation owes whose owner is gone, and forgets it.
+    async fn find_switch(&self, conninfos: &[Conninfo]) -> Result<Switch, LinkError> {
+        let mut processes = Vec::new();
+        for console in &self.consoles {
+            let setting = async |key| console.setting(key).await.map(Option::unwrap_or_default);
+            processes.push((
+                setting("listen_port").await?,
+                setting("unix_socket_dir").await?,
+            ));
+        }
+        let place = |(conninfo, (port, directory))| Place {
+            conninfo,
+            listen_port: port,
+            unix_socket_dir: directory,
+        };
+        let processes = processes
+            .iter()
+            .map(|(port, directory)| (port.as_str(), directory.as_str()));
+        let places: Vec<Place<'_>> = conninfos.iter().zip(processes).map(place).collect();
+        match self.host.can_undo(&places).await {
+            Ok(switch) => Ok(switch),
+            Err(error @ RemoteError::Lost { .. }) => Err(error.into()),
+            // Whatever the host says to it, it is no reason not to serve this PgBouncer.
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "no dead-man's switch");
+                Ok(Switch::default())
+            }
+        }
+    }
+
+    /// Looks as closely as `depth` says, and takes the rest from the look before it.
+    ///
+    /// # Errors
+    /// What does not answer.
+    pub async fn look(
+        &self,
+        depth: Depth,
+        earlier: Option<&Observation>,
+    ) -> Result<Observation, LinkError> {
+        match (depth, earlier) {
+            (Depth::Entries, Some(earlier)) => {
+                let processes = self.processes(&earlier.processes);
+                let (processes, alive) = join(processes, self.host.alive()).await;
+                let processes = processes?;
+                // The session may have died unnoticed; better known now than in an emergency.
+                let file = match alive {
+                    true => earlier.file.clone(),
+                    false => file_state(&self.host.inspect().await?),
+                };
+                Ok(Observation { processes, file })
+            }
+            // What follows goes through the session, and finds out by itself.
+            (Depth::Settings, Some(earlier)) => {
+                let (processes, file) = (self.processes(&[]).await?, earlier.file.clone());
+                Ok(Observation { processes, file })
+            }
+            (Depth::All, _) | (_, None) => {
+                let processes = self.processes(&[]).await?;
+                let file = file_state(&self.host.inspect().await?);
+                Ok(Observation { processes, file })
+            }
+        }
+    }
+
+    /// What every process says; the settings are taken from `known` where it has them.
+    ///
+    /// # Errors
+    /// The first console that does not answer.
+    pub async fn processes(&self, known: &[ProcessState]) -> Result<Vec<ProcessState>, LinkError> {
+        let consoles = self.consoles.iter().enumerate();
+        let processes = consoles.map(|(index, console)| process(console, known.get(index)));
+        try_join_all(processes).await
+    }
+
+    /// The settings of every process that a SET or a RELOAD changes, in force now.
+    ///
+    /// # Errors
+    /// The first console that does not answer.
+    pub async fn settings(&self) -> Result<Vec<Settings>, ConsoleError> {
+        try_join_all(self.consoles.iter().map(Console::settings)).await
+    }
+
+    /// Pays what an operation owes whose owner is gone, and forgets it. Gives what is told of it.
     ///
     /// # Errors
     /// What could not be paid; the record stays.
-    pub async fn pay(&self, token: &str, debt: &Debt) -> Result<(), LinkError> {
+    pub async fn pay(&self, token: &str, debt: &Debt) -> Result<Vec<String>, LinkError> {
+        let notes = self.undo(debt).await?;
+        self.host.settle(token).await?;
+        Ok(notes)
+    }
+
+    /// Pays what is owed, and leaves the record as it is. Gives what is told of it.
+    ///
+    /// # Errors
+    /// What could not be paid.
+    pub async fn undo(&self, debt: &Debt) -> Result<Vec<String>, LinkError> {
         for database in &debt.paused {
             for console in &self.consoles {
                 let paused = console
@@ -118,11 +203,103 @@ impl Links {
                 }
             }
         }
-        if let Some(value) = &debt.server_login_retry {
-            self.set_login_retry(value).await?;
+        let mut notes = Vec::new();
+        for (index, console) in self.consoles.iter().enumerate() {
+            let found = console.settings().await?;
+            // A process without the sign has what it should have, or was started anew since.
+            if is_hasty(&found) {
+                let lost = lost(&debt.settings_of(index), &found, None);
+                notes.extend(set_again(console, &lost).await?);
+            }
         }
-        Ok(self.host.settle(token).await?)
+        for database in &debt.disabled {
+            for console in &self.consoles {
+                console.enable(database).await?;
+            }
+        }
+        Ok(notes)
     }
+
+    /// Pays what is `due` of our own operation; `rest` is owed from then on.
+    ///
+    /// # Errors
+    /// What could not be paid; the record stays.
+    pub async fn pay_own(
+        &self,
+        token: &str,
+        due: &[OwedSetting],
+        rest: Option<&Owed>,
+    ) -> Result<(), LinkError> {
+        for (index, console) in self.consoles.iter().enumerate() {
+            let found = console.settings().await?;
+            // Last what tells whoever comes after a crash that the others are owed.
+            for setting in due {
+                let ours = found.get(&setting.key) == Some(&setting.ours);
+                if let Some(value) = setting.values.get(index).filter(|_| ours) {
+                    console.command(&set_command(&setting.key, value)).await?;
+                }
+            }
+        }
+        match rest {
+            Some(rest) => Ok(record_owed(&self.host, rest).await?),
+            None => Ok(self.host.settle(token).await?),
+        }
+    }
+}
+
+/// How long after its due time a debt is still ours alone to pay.
+const LEASE_SLACK: Duration = Duration::from_secs(5);
+
+/// Puts on record that this is still owed.
+///
+/// # Errors
+/// As [`RemoteHost::update`].
+pub async fn record_owed(host: &RemoteHost, owed: &Owed) -> Result<(), RemoteError> {
+    let lease = owed.due().saturating_duration_since(Instant::now()) + LEASE_SLACK;
+    let debt = serde_json::to_string(&owed.debt()).expect("a debt holds nothing but text");
+    host.update(&owed.token, lease, &debt).await
+}
+
+/// Sets again what a RELOAD undid, reads back whether it is in force, and tells of each.
+///
+/// # Errors
+/// No answer.
+pub async fn set_again(console: &Console, lost: &[Lost]) -> Result<Vec<String>, ConsoleError> {
+    for setting in lost {
+        match console
+            .command(&set_command(&setting.key, &setting.was))
+            .await
+        {
+            // Refused; what is in force is told below.
+            Ok(_) | Err(ConsoleError::Answered { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if lost.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = console.settings().await?;
+    let note = |setting: &Lost| match found.get(&setting.key) == Some(&setting.was) {
+        true if setting.key == LOGIN_RETRY && setting.is == HASTY => None,
+        true => Some(setting.note_again()),
+        false => Some(setting.note_lost()),
+    };
+    Ok(lost.iter().filter_map(note).collect())
+}
+
+/// What one process says. Both questions are sent at once: it answers one after the other.
+async fn process(
+    console: &Console,
+    known: Option<&ProcessState>,
+) -> Result<ProcessState, LinkError> {
+    let settings = async {
+        match known {
+            Some(process) => Ok(process.settings.clone()),
+            None => console.settings().await,
+        }
+    };
+    let (entries, settings) = try_join(console.databases(), settings).await?;
+    Ok(ProcessState { entries, settings })
 }
 
 /// What an inspection says of the managed file.
@@ -143,6 +320,24 @@ pub fn file_state(inspection: &Inspection) -> FileState {
         active: header.as_ref().map(|(header, _)| header.active),
         hash: inspection.hash.clone(),
         untouched: header.map(|(_, untouched)| untouched),
+        content: inspection
+            .content
+            .as_deref()
+            .map(|bytes| Content(bytes.into())),
+        entries: entries(inspection.content.as_deref().unwrap_or_default()),
         operation,
     }
+}
+
+/// Where the entries of a file point.
+fn entries(file: &[u8]) -> Option<BTreeMap<String, (String, u16)>> {
+    let ini = ini::parse(std::str::from_utf8(file).ok()?).ok()?;
+    let place = |(name, entry): (&&str, &&ini::Entry)| {
+        let host = entry.get("host").unwrap_or_default().to_owned();
+        let port = entry
+            .get("port")
+            .map_or(Some(PORT), |port| port.parse().ok())?;
+        Some(((*name).to_owned(), (host, port)))
+    };
+    ini.databases().iter().map(place).collect()
 }

@@ -63,6 +63,17 @@ pub enum MembershipError {
     /// More nodes than a pair has.
     #[error("{0} nodes are in repmgr.nodes; repoint works with two")]
     TooMany(usize),
+    /// A PgBouncer prefers a node that has no row.
+    #[error(
+        "the configuration names node {home} as `home` of PgBouncer {pgbouncer:?}, and no such \
+         node is in repmgr.nodes"
+    )]
+    Home {
+        /// The PgBouncer.
+        pgbouncer: String,
+        /// Its `home`.
+        home: NodeId,
+    },
     /// A row that will not do.
     #[error("the row of node {id} in repmgr.nodes will not do: {reason}")]
     Row {
@@ -86,6 +97,7 @@ impl MembershipError {
                 "register this node again with `repoint bdr register -F`, or mend node_name in \
                  the configuration",
             ),
+            Self::Home { .. } => Some("mend `home` in the configuration, or register that node"),
             Self::NoPeer => Some("register the other node with `repoint bdr register` there"),
             Self::TooMany(_) => {
                 Some("take out nodes that are gone with `repoint bdr unregister --node-id`")
@@ -100,7 +112,10 @@ impl MembershipError {
     #[must_use]
     pub fn is_of_this_node(&self) -> bool {
         match self {
-            Self::NoTable { .. } | Self::NotRegistered { .. } | Self::Renamed { .. } => true,
+            Self::NoTable { .. }
+            | Self::NotRegistered { .. }
+            | Self::Renamed { .. }
+            | Self::Home { .. } => true,
             Self::Unread { .. } | Self::NoPeer | Self::TooMany(_) | Self::Row { .. } => false,
         }
     }
@@ -242,8 +257,16 @@ fn completed(
     kinds: Kinds,
     rows: &[NodeRecord],
 ) -> Result<Config, MembershipError> {
+    let nodes = judge(config, kinds, rows)?;
+    for pgbouncer in config.pgbouncers.values() {
+        let home = pgbouncer.home.filter(|home| !nodes.contains_key(home));
+        if let Some(home) = home {
+            let pgbouncer = pgbouncer.name.clone();
+            return Err(MembershipError::Home { pgbouncer, home });
+        }
+    }
     Ok(Config {
-        nodes: judge(config, kinds, rows)?,
+        nodes,
         ..config.clone()
     })
 }
@@ -415,6 +438,29 @@ mod tests {
             "host=10.0.0.12 dbname=bdrtest user=repmgr",
         ];
         assert_eq!(conninfos, expected);
+    }
+
+    #[test]
+    fn a_home_that_is_none_of_the_nodes_is_told_and_one_that_is_will_do() {
+        let with_home = |home: u32| {
+            let text = format!(
+                "node_id = 1\nnode_name = \"node1\"\n\
+                 conninfo = \"host=10.0.0.11 dbname=bdrtest user=repmgr\"\n\
+                 [[pgbouncer]]\nname = \"pgb1\"\nlocal = true\nhome = {home}\n\
+                 file = \"/f\"\n\
+                 console = \"host=/run user=pgbouncer\"\n\
+                 [[pgbouncer.database]]\nname = \"app\"\n"
+            );
+            let config = file::parse(Path::new("repoint.toml"), &text);
+            let config = config.expect("the other nodes are not known yet");
+            completed(&config, Kinds::ActiveActive, &[row(1), row(2)])
+        };
+        assert!(with_home(2).is_ok());
+        let error = with_home(3).expect_err("it is refused");
+        let expected = "the configuration names node 3 as `home` of PgBouncer \"pgb1\", and no \
+                        such node is in repmgr.nodes";
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().is_some() && error.is_of_this_node());
     }
 
     #[test]

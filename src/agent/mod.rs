@@ -5,11 +5,13 @@
 //! deadline; a task that hangs delays no other.
 
 pub mod daemon;
+pub mod edits;
 pub mod executor;
 pub mod fleet;
 pub mod heartbeat;
 pub mod links;
 pub mod membership;
+pub mod planned;
 pub mod planning;
 pub mod pooler;
 pub mod recorder;

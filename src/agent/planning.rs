@@ -1,17 +1,24 @@
-//! Makes the plan of one PgBouncer: what is desired, rendered, and checked before it leaves.
+//! Makes the plan of one PgBouncer: what is desired, as a file that was checked before it leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::config::{Config, Node, NodeId, PgBouncer, Template};
+use crate::config::{Config, Edits, Node, NodeId, PausePolicy, PgBouncer, Template};
 use crate::conninfo::server_address::ServerAddress;
-use crate::core::plan::{Decision, Plan};
+use crate::core::debt::Debt;
+use crate::core::plan::{Decision, Plan, Way, eviction};
 use crate::core::pooler::{Observation, Version};
 use crate::core::routing::Routing;
-use crate::core::worker::HASTY;
+use crate::core::worker::left_paused;
 use crate::generation::Generation;
-use crate::render::template::{RenderError, Renderer};
+use crate::render::ini::{ConsoleUser, Finding, Origin};
+use crate::render::template::{Entries, RenderError, Renderer};
 use crate::render::{header, ini};
+
+mod file;
+#[cfg(test)]
+mod tests;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +50,31 @@ pub enum PlanningError {
         /// Each finding, with its line.
         findings: String,
     },
+    /// The file on the host, with our entries changed, must not be given to PgBouncer.
+    #[error("the file of `{pgbouncer}` would not do with its entries changed: {findings}")]
+    Edited {
+        /// The PgBouncer.
+        pgbouncer: String,
+        /// Each finding, with its line.
+        findings: String,
+    },
+    /// Somebody else edited the file, and the policy is to leave it alone then.
+    #[error(
+        "the file of `{pgbouncer}` was edited by hand since repoint wrote it, so it is not \
+         touched; put it back, or keep the edits with `edits = \"merge\"`"
+    )]
+    Foreign {
+        /// The PgBouncer.
+        pgbouncer: String,
+    },
+    /// What was read is not the whole file.
+    #[error(
+        "the file of `{pgbouncer}` was not read to its end; it is too long for a configuration"
+    )]
+    Cut {
+        /// The PgBouncer.
+        pgbouncer: String,
+    },
 }
 
 /// Everything needed to make plans for one PgBouncer.
@@ -50,19 +82,25 @@ pub enum PlanningError {
 pub struct Planner {
     nodes: BTreeMap<NodeId, Node>,
     writer: NodeId,
-    pause: bool,
+    pause: PausePolicy,
+    /// Whether agents pause it on suspicion.
+    early_pause: bool,
     name: String,
+    edits: Edits,
+    consoles: Vec<ConsoleUser>,
     renderer: Renderer,
     routing: Routing,
 }
 
-/// A file that was rendered and checked.
+/// A file that was made and checked.
 #[derive(Debug)]
 pub struct Rendered {
     /// Its bytes, header and all.
     pub content: Vec<u8>,
-    /// Where each entry points in it.
+    /// Where each entry of ours points in it.
     pub expected: BTreeMap<String, ServerAddress>,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
 }
 
 impl Planner {
@@ -86,13 +124,16 @@ impl Planner {
                     reason: error.to_string(),
                 })?)
             }
-            Template::Databases | Template::PgBouncerIni => None,
+            Template::Edit | Template::Databases | Template::PgBouncerIni => None,
         };
         let planner = Self {
             nodes: config.nodes.clone(),
             writer: config.node_id,
             pause: pgbouncer.pause,
+            early_pause: pgbouncer.early_pause.is_some(),
             name: pgbouncer.name.clone(),
+            edits: pgbouncer.edits,
+            consoles: pgbouncer.consoles.iter().map(file::console_user).collect(),
             renderer: Renderer::new(pgbouncer, text.as_deref())?,
             routing,
         };
@@ -108,24 +149,41 @@ impl Planner {
         &self.routing
     }
 
+    /// A name for an operation that no other one has.
+    #[must_use]
+    pub fn token(&self) -> String {
+        token(self.writer)
+    }
+
+    /// The node whose agent makes the plans.
+    #[must_use]
+    pub fn writer(&self) -> NodeId {
+        self.writer
+    }
+
     /// The file in which every entry points at `node`, of no generation yet: what an operator
     /// begins with.
     ///
     /// # Errors
     /// [`PlanningError`].
     pub fn render_all_at(&self, node: NodeId) -> Result<Rendered, PlanningError> {
-        let at = self
-            .routing
-            .names()
-            .map(|name| (name.clone(), node))
-            .collect();
-        self.render(Generation::NONE, node, &at, None)
+        let at = self.routing.names().map(|name| (name, node));
+        let (entries, expected) = self.entries(at);
+        let body = self.renderer.render(self.node(node)?, &entries)?;
+        ini::check(&String::from_utf8_lossy(&body), None, &expected)
+            .map_err(|findings| self.would_not_do(Origin::Rendered, &findings))?;
+        Ok(Rendered {
+            content: header::with_header(Generation::NONE, node, self.writer, &body),
+            expected,
+            notes: Vec::new(),
+        })
     }
 
     /// The plan for `decision`: `moves` go to its active node, everything else stays where it is.
+    /// What becomes of edits by others is as configured.
     ///
     /// # Errors
-    /// [`PlanningError`].
+    /// [`PlanningError`]: nothing may be done.
     pub fn plan(
         &self,
         decision: &Decision,
@@ -134,15 +192,24 @@ impl Planner {
         observation: &Observation,
         version: Option<Version>,
     ) -> Result<Plan, PlanningError> {
-        let active = decision.active;
-        let node_of = |name: &String| {
-            let stays = observation.nodes_of(name, &self.routing);
-            let stays = stays.into_iter().next().filter(|_| !moves.contains(name));
-            // An entry that points at none of the nodes cannot be rendered as it is.
-            (name.clone(), stays.unwrap_or(active))
-        };
-        let at: BTreeMap<String, NodeId> = self.routing.names().map(node_of).collect();
-        let rendered = self.render(decision.generation, active, &at, version)?;
+        let edits = self.edits;
+        self.plan_under(edits, decision, moves, confirm, observation, version)
+    }
+
+    /// The same, with another policy for edits by others.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub fn plan_under(
+        &self,
+        edits: Edits,
+        decision: &Decision,
+        moves: &BTreeSet<String>,
+        confirm: BTreeSet<String>,
+        observation: &Observation,
+        version: Option<Version>,
+    ) -> Result<Plan, PlanningError> {
+        let rendered = self.file(edits, decision, moves, observation, version)?;
         let moving = rendered
             .expected
             .iter()
@@ -155,8 +222,16 @@ impl Planner {
             .filter(|(name, _)| self.routing.has(name))
             .map(|(name, state)| (name.clone(), (state.host.clone(), state.port)))
             .collect();
+        let mut also_resume = left_paused(observation, &self.routing);
+        let paused = observation.paused(&self.routing);
+        let kept_paused: BTreeSet<String> = paused.difference(&also_resume).cloned().collect();
+        if self.early_pause {
+            // Another agent may just be pausing what it suspects.
+            also_resume.extend(moves.difference(&kept_paused).cloned());
+        }
         Ok(Plan {
             token: token(self.writer),
+            writer: self.writer,
             decision: decision.clone(),
             moves: moving
                 .map(|(name, address)| (name.clone(), address.clone()))
@@ -167,58 +242,71 @@ impl Planner {
             content: rendered.content,
             expected: rendered.expected,
             hash_read: observation.file.hash.clone(),
+            notes: rendered.notes,
             inherited: inherited(observation),
-            also_resume: crate::core::worker::left_paused(observation, &self.routing),
-            pause: self.pause,
+            prepared: false,
+            evict: eviction(decision.fault, version, observation, moves),
+            enable: crate::core::worker::left_disabled(observation),
+            also_resume,
+            pause: self.pause == PausePolicy::Always,
+            pause_limit: Duration::ZERO,
+            kept_paused,
+            way: Way::Failed,
         })
     }
 
-    fn render(
-        &self,
-        generation: Generation,
-        active: NodeId,
-        at: &BTreeMap<String, NodeId>,
-        version: Option<Version>,
-    ) -> Result<Rendered, PlanningError> {
+    /// What becomes of edits by others, as configured.
+    #[must_use]
+    pub fn edits(&self) -> Edits {
+        self.edits
+    }
+
+    /// Where each entry points, for the file and for whoever reads it back.
+    fn entries<'a>(
+        &'a self,
+        at: impl Iterator<Item = (&'a String, NodeId)>,
+    ) -> (Entries<'a>, BTreeMap<String, ServerAddress>) {
         let mut entries = BTreeMap::new();
         let mut expected = BTreeMap::new();
         for (name, id) in at {
-            let (Some(node), Some(address)) = (self.nodes.get(id), self.routing.address(name, *id))
+            let (Some(node), Some(address)) = (self.nodes.get(&id), self.routing.address(name, id))
             else {
                 continue;
             };
             entries.insert(name.clone(), (node, address.clone()));
             expected.insert(name.clone(), address.clone());
         }
-        let Some(node) = self.nodes.get(&active) else {
-            let reason = "there is no such node".to_owned();
-            return Err(PlanningError::Address {
-                node: active,
-                reason,
-            });
-        };
-        let body = self.renderer.render(node, &entries)?;
-        let version = version.map(|Version(major, minor, patch)| (major, minor, patch));
-        ini::check(&body, version, &expected).map_err(|findings| {
-            let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
-            PlanningError::Rendered {
-                pgbouncer: self.name.clone(),
-                findings: findings.join("; "),
-            }
-        })?;
-        let content = header::with_header(generation, active, self.writer, &body);
-        Ok(Rendered { content, expected })
+        (entries, expected)
+    }
+
+    fn node(&self, id: NodeId) -> Result<&Node, PlanningError> {
+        self.nodes.get(&id).ok_or_else(|| PlanningError::Address {
+            node: id,
+            reason: "there is no such node".to_owned(),
+        })
+    }
+
+    fn would_not_do(&self, origin: Origin, findings: &[Finding]) -> PlanningError {
+        let pgbouncer = self.name.clone();
+        let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let findings = findings.join("; ");
+        match origin {
+            Origin::Edited => PlanningError::Edited {
+                pgbouncer,
+                findings,
+            },
+            Origin::Rendered | Origin::RenderedOverEdits => PlanningError::Rendered {
+                pgbouncer,
+                findings,
+            },
+        }
     }
 }
 
-/// What an operation before this one owes: its value is in force, and it is on record what to set.
-fn inherited(observation: &Observation) -> Option<String> {
-    let mut processes = observation.processes.iter();
-    let debt = &observation.file.operation.as_ref()?.debt;
-    let value = debt.server_login_retry.clone()?;
-    processes
-        .any(|process| process.server_login_retry == HASTY)
-        .then_some(value)
+/// What an operation before this one owes, as it is on record.
+fn inherited(observation: &Observation) -> Debt {
+    let operation = observation.file.operation.as_ref();
+    operation.map(|o| o.debt.clone()).unwrap_or_default()
 }
 
 /// Names an operation: no two of one fleet have the same.

@@ -8,15 +8,21 @@ use std::time::{Duration, Instant};
 use backoff::backoff::Backoff as _;
 use tokio::sync::{mpsc, watch};
 
-use super::executor::Execution;
+use super::edits::Edits;
+use super::executor::{self, Disabled, Execution, Stamped};
 use super::links::{LinkError, Links};
 use super::planning::Planner;
 use crate::config::{NodeId, PgBouncer};
 use crate::core::debt::Debt;
 use crate::core::outcome::{End, FileAfter, Outcome};
 use crate::core::plan::Decision;
-use crate::core::sequence::Owed;
-use crate::core::worker::{Assignment, Do, HASTY, Status, Worker, note_edited};
+use crate::core::sequence::{Owed, OwedSetting};
+use crate::core::worker::{Assignment, Do, Status, Worker, note_edited};
+use crate::edge::remote::Turns;
+
+mod early;
+mod staging;
+mod words;
 
 /// The first wait after a failed connection; doubled up to [`CONNECT_WAIT_MAX`].
 const CONNECT_WAIT: Duration = Duration::from_millis(200);
@@ -35,6 +41,8 @@ pub struct PoolerTask {
     pub planner: Planner,
     /// A directory for its sockets alone.
     pub sockets: PathBuf,
+    /// When it may connect to its host, which others may be on as well.
+    pub turns: Turns,
     /// What is to be reached.
     pub assignments: watch::Receiver<Assignment>,
     /// How nodes are told apart.
@@ -52,7 +60,11 @@ struct Running {
     told_reached: bool,
     /// Whether the log knows that it is away.
     told_away: bool,
+    /// Whether the log knows that nothing on the host would end a pause.
+    told_no_switch: bool,
     told: Status,
+    /// What others did to the file.
+    edits: Edits,
 }
 
 impl PoolerTask {
@@ -64,7 +76,8 @@ impl PoolerTask {
             .with_multiplier(2.0)
             .with_max_elapsed_time(None)
             .build();
-        let mut worker = Worker::new(self.planner.routing().clone(), Instant::now());
+        let mut worker = Worker::new(self.planner.routing().clone(), Instant::now())
+            .without_node(self.pgbouncer.without_node);
         worker.assign(self.assignments.borrow().clone(), Instant::now());
         let mut running = Running {
             task: self,
@@ -73,7 +86,9 @@ impl PoolerTask {
             backoff,
             told_reached: false,
             told_away: false,
+            told_no_switch: false,
             told: Status::default(),
+            edits: Edits::default(),
         };
         while running.step().await {
             running.tell().await;
@@ -97,8 +112,21 @@ impl Running {
             } => {
                 self.redirect(decision, moves, confirm).await;
             }
+            Do::Prepare { decision, moves } => self.prepare(&decision, &moves).await,
             Do::Resolve { token, debt } => self.resolve(&token, &debt).await,
-            Do::Pay(owed) => self.pay(owed).await,
+            Do::PauseEarly {
+                node,
+                databases,
+                limit,
+            } => self.pause_early(node, databases, limit).await,
+            Do::EndEarlyPause {
+                token,
+                databases,
+                why,
+            } => self.end_early_pause(&token, databases, why).await,
+            Do::Pay { token, due, rest } => self.pay(&token, &due, rest).await,
+            Do::Stamp(decision) => self.stamp(&decision).await,
+            Do::Disable => self.disable().await,
             Do::Wait(until) => {
                 tokio::select! {
                     () = tokio::time::sleep_until(until.into()) => {}
@@ -136,13 +164,15 @@ impl Running {
         if let Some(links) = self.links.take() {
             links.host.close().await;
         }
-        let open = Links::open(&self.task.pgbouncer, &self.task.sockets);
+        let task = &self.task;
+        let open = Links::open(&task.pgbouncer, &task.sockets, &task.turns);
         let opened = tokio::select! {
             opened = open => opened,
             () = stopping(self.task.assignments.clone()) => return self.take_assignment(),
         };
         match opened {
             Ok(links) => {
+                self.found_switch(&links);
                 self.links = Some(links);
                 self.worker.connected();
             }
@@ -152,11 +182,8 @@ impl Running {
 
     async fn look(&mut self, file: bool) {
         let Some(links) = &self.links else { return };
-        let earlier = self
-            .worker
-            .observation()
-            .map(|observation| observation.file.clone());
-        let looked = links.look(earlier.filter(|_| !file)).await;
+        let depth = self.worker.depth(file);
+        let looked = links.look(depth, self.worker.observation()).await;
         match looked {
             Ok(observation) => {
                 self.backoff.reset();
@@ -166,33 +193,25 @@ impl Running {
                 if first {
                     self.told_reached = true;
                     self.say_reached();
-                } else if !self.worker.status().astray.is_subset(&before.astray) {
-                    self.say_astray();
                 }
+                self.say_edited();
+                self.say_differences(&before);
             }
             Err(error) => self.away(&error),
         }
     }
 
-    fn say_reached(&self) {
-        let (name, status) = (self.name(), self.worker.status());
-        let versions = self.links.iter().flat_map(|links| &links.consoles);
-        let version = versions.map(|console| console.version).min();
-        let version = version.map(|version| version.to_string());
-        let nodes: Vec<String> = status.serves.iter().map(NodeId::to_string).collect();
-        let serves = nodes.join(",");
-        tracing::info!(pgbouncer = name, version, serves, "PgBouncer is reached");
-        if !status.astray.is_empty() {
-            self.say_astray();
+    fn say_edited(&mut self) {
+        let file = self
+            .worker
+            .observation()
+            .map(|observation| &observation.file);
+        if let Some(what) = file.and_then(|file| self.edits.seen(file)) {
+            tracing::warn!(
+                pgbouncer = self.name(),
+                "the file was edited by hand since repoint wrote it: {what}"
+            );
         }
-    }
-
-    fn say_astray(&self) {
-        tracing::warn!(
-            pgbouncer = self.name(),
-            "{}; is the file taken in with %include, and was PgBouncer reloaded?",
-            self.worker.status().serving()
-        );
     }
 
     async fn redirect(
@@ -209,19 +228,25 @@ impl Running {
             .task
             .planner
             .plan(&decision, &moves, confirm, observation, version);
-        let login_retry = observation.login_retry(HASTY);
         let scope = self.task.assignments.borrow().scope;
         let notes = scope
             .notes_foreign(self.worker.status(), &decision)
             .into_iter()
-            .chain(note_edited(&observation.file))
+            .chain(note_edited(
+                &observation.file,
+                self.task.planner.edits(),
+                self.edits.of(&observation.file),
+            ))
+            .chain(plan.iter().flat_map(|plan| plan.notes.clone()))
             .collect::<Vec<_>>();
         let (mut outcome, owed) = match plan {
-            Ok(plan) => {
+            Ok(mut plan) => {
+                plan.prepared = self.worker.has_staged(&plan.hash);
+                plan.pause &= self.worker.may_pause();
                 let identity = self.task.identities.borrow().get(&decision.active).cloned();
                 let begun = Instant::now();
                 let bouncer = &self.task.pgbouncer;
-                Execution::new(plan, links, bouncer, identity, login_retry, begun)
+                Execution::new(plan, links, bouncer, identity, begun)
                     .run()
                     .await
             }
@@ -239,8 +264,11 @@ impl Running {
 
     async fn resolve(&mut self, token: &str, debt: &Debt) {
         let Some(links) = &self.links else { return };
+        if !debt.disabled.is_empty() {
+            return self.enable(token).await;
+        }
         match links.pay(token, debt).await {
-            Ok(()) => {
+            Ok(notes) => {
                 let paused: Vec<&str> = debt.paused.iter().map(String::as_str).collect();
                 tracing::warn!(
                     pgbouncer = self.name(),
@@ -248,21 +276,97 @@ impl Running {
                     resumed = paused.join(","),
                     "cleared up after an operation that did not end"
                 );
+                for note in notes {
+                    tracing::warn!(pgbouncer = self.name(), "{note}");
+                }
                 self.worker.resolved();
             }
             Err(error) => self.away(&error),
         }
     }
 
-    async fn pay(&mut self, owed: Owed) {
+    async fn pay(&mut self, token: &str, due: &[OwedSetting], rest: Option<Owed>) {
         let Some(links) = &self.links else { return };
-        let debt = Debt {
-            server_login_retry: Some(owed.value),
-            ..Debt::default()
-        };
-        match links.pay(&owed.token, &debt).await {
-            Ok(()) => self.worker.paid(),
+        match links.pay_own(token, due, rest.as_ref()).await {
+            Ok(()) => self.worker.paid(rest),
             Err(error) => self.away(&error),
+        }
+    }
+
+    /// There is a node again.
+    async fn enable(&mut self, token: &str) {
+        let Some(links) = &self.links else { return };
+        match executor::enable(links, token).await {
+            Ok(enabled) => {
+                if let Some((names, _)) = &enabled {
+                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                    let enabled = names.join(",");
+                    tracing::info!(pgbouncer = self.name(), enabled, "there is a node again");
+                }
+                self.worker.enabled(enabled.map(|(_, owed)| owed));
+            }
+            Err(error) => self.away(&error),
+        }
+    }
+
+    /// No node is left.
+    async fn disable(&mut self) {
+        let Some(links) = &self.links else { return };
+        let token = self.task.planner.token();
+        let (pgbouncer, routing) = (&self.task.pgbouncer, self.worker.routing());
+        match executor::disable(links, pgbouncer, routing, token).await {
+            Ok(Disabled::Done(names)) => {
+                if !names.is_empty() {
+                    let names: Vec<String> = names.into_iter().collect();
+                    tracing::warn!(
+                        pgbouncer = self.name(),
+                        disabled = names.join(","),
+                        "no node is left: new clients get an error at once, until one is back"
+                    );
+                }
+                self.worker.disabled(true, Instant::now());
+            }
+            Ok(Disabled::Later(why)) => {
+                tracing::debug!(pgbouncer = self.name(), why, "not disabled for now");
+                self.worker.disabled(false, Instant::now());
+            }
+            Err(error) => self.away(&error),
+        }
+    }
+
+    /// It serves the node already.
+    async fn stamp(&mut self, decision: &Decision) {
+        let (Some(links), Some(observation)) = (&self.links, self.worker.observation()) else {
+            return;
+        };
+        let (pgbouncer, writer) = (&self.task.pgbouncer, self.task.planner.writer());
+        let (again, why) =
+            match executor::stamp(links, pgbouncer, writer, decision, observation).await {
+                Ok(Stamped::Done) => (false, None),
+                Ok(Stamped::Not(why)) => (false, Some(why)),
+                Ok(Stamped::Later(why)) => (true, Some(why)),
+                Err(error) => {
+                    self.worker.stamped(true, random(), Instant::now());
+                    return self.away(&error);
+                }
+            };
+        let again = self.worker.stamped(again, random(), Instant::now());
+        match why {
+            None => tracing::debug!(
+                pgbouncer = self.name(),
+                generation = %decision.generation,
+                "left alone; the number of the decision is in its file"
+            ),
+            Some(why) if again => {
+                tracing::debug!(pgbouncer = self.name(), why, "its file is written later");
+            }
+            Some(why) => tracing::warn!(
+                pgbouncer = self.name(),
+                generation = %decision.generation,
+                "it serves node {} already, but its file does not get the number of the \
+                 decision: {why}",
+                decision.active
+            ),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::agent::membership;
 use crate::agent::planning::Planner;
 use crate::agent::sockets::SocketDirectory;
 use crate::config::{Config, Peers};
+use crate::edge::descriptors;
 use crate::edge::pid_file::PidFile;
 
 mod arguments;
@@ -135,6 +136,7 @@ impl Process {
                  and nothing is redirected"
             );
         }
+        make_room(&config);
         for node in config.nodes.values() {
             let (name, conninfo) = (&node.node_name, &node.conninfo);
             tracing::debug!(%conninfo, "node {name:?} (ID: {})", node.node_id);
@@ -306,6 +308,26 @@ impl Process {
             false => tell_systemd(&[sd_notify::NotifyState::Ready]),
             true => tell_systemd(&[sd_notify::NotifyState::Status(status)]),
         }
+    }
+}
+
+/// Every PgBouncer has sessions of its own, and during a redirect more of them.
+fn make_room(config: &Config) {
+    let pgbouncers = config.pgbouncers.values();
+    let consoles = pgbouncers.map(|pgbouncer| pgbouncer.consoles.len()).sum();
+    let needed = descriptors::needed(config.pgbouncers.len(), consoles);
+    let room = descriptors::make_room(needed);
+    let (before, now) = (room.before, room.now);
+    if room.suffices() {
+        tracing::debug!(needed, ?before, ?now, "limit of open files");
+    } else {
+        tracing::warn!(
+            needed,
+            limit = now,
+            pgbouncers = config.pgbouncers.len(),
+            "the limit of open files is too low for all PgBouncers at once: raise its hard limit \
+             (systemd: LimitNOFILE)"
+        );
     }
 }
 

@@ -17,13 +17,18 @@ use crate::agent::planning::Planner;
 use crate::agent::sockets::SocketDirectory;
 use crate::config::{Config, Host, Node, Peers, PgBouncer};
 use crate::core::node::Fault;
-use crate::core::plan::{Decision, Plan, Step};
-use crate::core::worker::HASTY;
-use crate::edge::admin_console::{pause_command, resume_command, set_command};
+use crate::core::plan::Decision;
+use crate::core::sequence::before_reload;
+use crate::core::worker::{Depth, note_edited};
+use crate::edge::remote::Turns;
+use crate::render::difference;
+
+mod steps;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The node that traffic would go to; without it, the node of this host.
+    /// The node that traffic would go to; without it, the node of this host, and with --full the
+    /// `home` of each PgBouncer that has one.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
     /// Only this PgBouncer.
@@ -54,14 +59,15 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::R
     let node = chosen_node(&config, arguments.node.as_deref())?;
     let chosen = chosen_pgbouncers(&config, arguments.pgbouncer.as_deref())?;
     if arguments.full {
-        return full(node, &chosen, &planners);
+        let told = arguments.node.is_some();
+        return full(node, told, &chosen, &planners);
     }
     if chosen.is_empty() {
         Voice::default().warning("the configuration names no PgBouncer: nothing to redirect");
     }
     let sockets = SocketDirectory::create_or_temporary(&config.runtime_directory)
         .context("make a directory for the sockets of ssh")?;
-    let mut all_reached = true;
+    let mut all_well = true;
     for pgbouncer in chosen {
         let Some(planner) = planners.get(&pgbouncer.name) else {
             continue;
@@ -76,22 +82,25 @@ pub(super) async fn run(file: Option<&Path>, arguments: &Arguments) -> anyhow::R
         )
         .await
         {
-            Ok(text) => print::line(&text),
+            Ok((well, text)) => {
+                all_well &= well;
+                print::line(&text);
+            }
             Err(error) => {
-                all_reached = false;
+                all_well = false;
                 print::line(&format!("{}: not reached: {error:#}\n", pgbouncer.name));
             }
         }
     }
-    Ok(if all_reached {
+    Ok(if all_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// With the other node from `repmgr.nodes`, where the configuration does not name it. What is asked
-/// of this host's node alone needs no connection.
+/// With the other node from `repmgr.nodes`, where the configuration does not name it. A file that
+/// leads to this host's node alone needs no connection.
 async fn with_peers(
     config: Config,
     planners: BTreeMap<String, Planner>,
@@ -99,7 +108,12 @@ async fn with_peers(
 ) -> anyhow::Result<(Config, BTreeMap<String, Planner>)> {
     let local = &config.local().node_name;
     let named = arguments.node.as_ref().unwrap_or(local);
-    if config.peers == Peers::Listed || (arguments.full && named == local) {
+    let prefers_other = |pgbouncer: &PgBouncer| {
+        let home = pgbouncer.home.is_some_and(|home| home != config.node_id);
+        home && arguments.node.is_none()
+    };
+    let here = named == local && !config.pgbouncers.values().any(prefers_other);
+    if config.peers == Peers::Listed || (arguments.full && here) {
         return Ok((config, planners));
     }
     let deadline = Instant::now() + membership::LIMIT;
@@ -154,6 +168,7 @@ fn chosen_pgbouncers<'a>(
 /// belongs.
 fn full(
     node: &Node,
+    told: bool,
     chosen: &[&PgBouncer],
     planners: &BTreeMap<String, Planner>,
 ) -> anyhow::Result<ExitCode> {
@@ -161,7 +176,8 @@ fn full(
         let Some(planner) = planners.get(&pgbouncer.name) else {
             continue;
         };
-        let rendered = planner.render_all_at(node.node_id)?;
+        let home = pgbouncer.home.filter(|_| !told);
+        let rendered = planner.render_all_at(home.unwrap_or(node.node_id))?;
         if chosen.len() > 1 {
             print::line(&format!("==> {} <==", place(pgbouncer)));
         }
@@ -170,6 +186,7 @@ fn full(
     Ok(ExitCode::SUCCESS)
 }
 
+/// What would be done; `false`: it would fail.
 async fn show(
     config: &Config,
     node: &Node,
@@ -177,10 +194,10 @@ async fn show(
     planner: &Planner,
     sockets: &Path,
     fault: FaultArgument,
-) -> anyhow::Result<String> {
-    let links = Links::open(pgbouncer, sockets).await?;
+) -> anyhow::Result<(bool, String)> {
+    let links = Links::open(pgbouncer, sockets, &Turns::default()).await?;
     let inspection = links.host.inspect().await?;
-    let observation = links.look(None).await?;
+    let observation = links.look(Depth::All, None).await?;
     let version = links.consoles.iter().map(|console| console.version).min();
     links.host.close().await;
     let Some(failed) = config.nodes.keys().find(|id| **id != node.node_id) else {
@@ -198,35 +215,48 @@ async fn show(
     let routing = planner.routing();
     let at_failed = |name: &&String| observation.nodes_of(name, routing).contains(failed);
     let moves: BTreeSet<String> = routing.names().filter(at_failed).cloned().collect();
-    let head = format!("{}: {}", pgbouncer.name, place(pgbouncer));
+    let home = pgbouncer.home.and_then(|home| config.nodes.get(&home));
+    let home = home.map_or(String::new(), |home| {
+        format!(" (home: {:?})", home.node_name)
+    });
+    let head = format!("{}: {}{home}", pgbouncer.name, place(pgbouncer));
     if moves.is_empty() {
-        return Ok(format!(
-            "{head}\n  nothing to do: no entry of it points at {:?}\n",
-            config
-                .nodes
-                .get(failed)
-                .map(|node| node.node_name.as_str())
-                .unwrap_or_default()
-        ));
+        let failed = config.nodes.get(failed);
+        let name = failed
+            .map(|node| node.node_name.as_str())
+            .unwrap_or_default();
+        let text = format!("{head}\n  nothing to do: no entry of it points at {name:?}\n");
+        return Ok((true, text));
     }
-    let plan = planner.plan(&decision, &moves, moves.clone(), &observation, version)?;
-    let now = inspection.content.unwrap_or_default();
-    let (now, then) = (
-        String::from_utf8_lossy(&now),
-        String::from_utf8_lossy(&plan.content),
-    );
-    let diff = similar::TextDiff::from_lines(now.as_ref(), then.as_ref());
+    let plan = planner.plan(&decision, &moves, moves.clone(), &observation, version);
+    let file = &observation.file;
+    let notes = note_edited(file, planner.edits(), None).into_iter();
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(error) => {
+            let notes: String = notes.map(note).collect();
+            return Ok((
+                false,
+                format!("{head}\n  nothing would be done: {error}\n{notes}"),
+            ));
+        }
+    };
+    let now = file.content.as_ref().map_or([].as_slice(), |now| &now.0);
     let path = inspection.path.display();
-    let diff = diff
-        .unified_diff()
-        .header(&format!("{path} now"), &format!("{path} then"))
-        .to_string();
-    let login_retry = observation
-        .processes
-        .first()
-        .map(|p| p.server_login_retry.clone());
-    let steps = steps(&plan, pgbouncer, &login_retry.unwrap_or_default());
-    Ok(format!("{head}\n{diff}{steps}"))
+    let names = (format!("{path} now"), format!("{path} then"));
+    let diff = difference::unified(now, &plan.content, (&names.0, &names.1));
+    let notes: String = notes.chain(plan.notes.iter().cloned()).map(note).collect();
+    let processes = observation.processes.into_iter().enumerate();
+    let before = processes.map(|(index, process)| {
+        let on_record = plan.inherited.settings_of(index);
+        before_reload(process.settings, on_record)
+    });
+    let steps = steps::steps(&plan, pgbouncer, &before.collect::<Vec<_>>());
+    Ok((true, format!("{head}\n{diff}{notes}{steps}")))
+}
+
+fn note(what: String) -> String {
+    format!("  note: {what}\n")
 }
 
 fn place(pgbouncer: &PgBouncer) -> String {
@@ -234,80 +264,5 @@ fn place(pgbouncer: &PgBouncer) -> String {
     match &pgbouncer.host {
         Host::Local => file.to_string(),
         Host::Ssh { destination, .. } => format!("{destination}:{file}"),
-    }
-}
-
-/// The steps in words; every console command stands in it exactly as it is sent.
-fn steps(plan: &Plan, pgbouncer: &PgBouncer, login_retry: &str) -> String {
-    let mut lines = Vec::new();
-    for step in plan.steps() {
-        let (who, command, why) = match step {
-            Step::Stage => (
-                "host",
-                "stage the file beside the old one".to_owned(),
-                String::new(),
-            ),
-            Step::Pause { database, limit } => (
-                "console",
-                pause_command(&database),
-                format!(
-                    "on a connection of its own, given up after {} ms",
-                    limit.as_millis()
-                ),
-            ),
-            Step::Activate => (
-                "host",
-                "rename it into place".to_owned(),
-                "if the file is still the one above".to_owned(),
-            ),
-            Step::Reload => ("console", "RELOAD".to_owned(), String::new()),
-            Step::ReadBack => (
-                "console",
-                "SHOW DATABASES".to_owned(),
-                "if an entry is not as meant: the old file back, RELOAD, RESUME".to_owned(),
-            ),
-            Step::Hasten => (
-                "console",
-                set_command("server_login_retry", HASTY),
-                "after SHOW CONFIG for the value to set again".to_owned(),
-            ),
-            Step::Resume { database } => ("console", resume_command(&database), String::new()),
-            Step::Confirm { database } => confirm(pgbouncer, &database),
-            Step::RecordDebt => (
-                "console",
-                set_command("server_login_retry", login_retry),
-                "when that time has passed since RELOAD".to_owned(),
-            ),
-            Step::RestoreFile | Step::ReadBackPrevious | Step::Settle => continue,
-        };
-        let why = if why.is_empty() {
-            why
-        } else {
-            format!("  -- {why}")
-        };
-        lines.push(format!("  {who:<8}{command}{why}\n"));
-    }
-    lines.concat()
-}
-
-fn confirm(pgbouncer: &PgBouncer, database: &str) -> (&'static str, String, String) {
-    let user = pgbouncer
-        .databases
-        .get(database)
-        .and_then(|d| d.probe_user.as_deref());
-    match user {
-        Some(user) => (
-            "client",
-            format!("a query through `{database}` as `{user}`"),
-            "must land on the node, up to 5 s".to_owned(),
-        ),
-        None => (
-            "console",
-            "SHOW SERVERS".to_owned(),
-            format!(
-                "and SHOW POOLS: `{database}` must have a live connection to the node, \
-                 if it has clients"
-            ),
-        ),
     }
 }

@@ -19,7 +19,9 @@ use super::problem::{Problems, quoted};
 use super::reader::{Report, Table, Value, all};
 use super::repmgr_conf::RepmgrConf;
 use super::suggest::nearest;
-use super::{Config, Hook, Monitoring, NodeId, Replication, ReplicationType};
+use super::{
+    Config, Drift, Hook, Monitoring, NodeId, Reconciliation, Replication, ReplicationType,
+};
 use crate::conninfo::Conninfo;
 
 mod databases;
@@ -95,6 +97,7 @@ fn config(top: &mut Table<'_>, repmgr_conf: Option<&RepmgrConf>) -> Option<Confi
     let types = replication(top, base.replication_type);
     let nodes = nodes::read(top, base.node.as_ref(), types.map(|(kind, _)| kind));
     let monitoring = monitoring(top, &base.monitoring);
+    let reconciliation = reconciliation(top);
     let hook = hook(top, &base);
     let act_on = top.get("act_on").map_or_else(
         || Some(ACT_ON_DEFAULT.map(str::to_owned).to_vec()),
@@ -104,7 +107,7 @@ fn config(top: &mut Table<'_>, repmgr_conf: Option<&RepmgrConf>) -> Option<Confi
     let pid_file = optional_path(top, "pid_file", base.pid_file.as_ref());
     let record = nodes::record_details(top, &base.record);
     let runtime_directory = runtime_directory(top);
-    let pgbouncers = pgbouncers::read(top);
+    let pgbouncers = pgbouncers::read(top, nodes.as_ref());
     let (nodes, (replication_type, replication)) = (nodes?, types?);
     named?;
     Some(Config {
@@ -116,6 +119,7 @@ fn config(top: &mut Table<'_>, repmgr_conf: Option<&RepmgrConf>) -> Option<Confi
         log: log?,
         pid_file: pid_file?,
         monitoring: monitoring?,
+        reconciliation: reconciliation?,
         replication_type,
         replication,
         hook: hook?,
@@ -186,6 +190,26 @@ fn monitoring(top: &mut Table<'_>, base: &Monitoring) -> Option<Monitoring> {
         reconnect_interval: reconnect_interval?,
         recovery_timeout: recovery_timeout?,
         local_only: local_only?,
+    })
+}
+
+/// No shorter than a look takes on a slow host; no option of repmgr's is like it.
+fn reconciliation(top: &mut Table<'_>) -> Option<Reconciliation> {
+    const DEFAULT: Duration = Duration::from_secs(30);
+    const SHORTEST: Duration = Duration::from_secs(1);
+    let interval = top
+        .get("reconcile_interval")
+        .map_or(Some(DEFAULT), |v| v.duration(SHORTEST..=INTERVAL_MAX));
+    let drift = top.get("drift").map_or(Some(Drift::default()), |value| {
+        let words = ["repair", "report"];
+        match value.word(&words, "write \"repair\" or \"report\"")? {
+            "report" => Some(Drift::Report),
+            _ => Some(Drift::Repair),
+        }
+    });
+    Some(Reconciliation {
+        interval: interval?,
+        drift: drift?,
     })
 }
 

@@ -34,6 +34,8 @@ pub struct Config {
     pub record: RecordDetails,
     /// How nodes are watched.
     pub monitoring: Monitoring,
+    /// How PgBouncers are kept to what was decided.
+    pub reconciliation: Reconciliation,
     /// Active-active, or streaming replication that repmgrd watches.
     pub replication_type: ReplicationType,
     /// Which replication adapter is meant; `None`: found from `pg_extension`.
@@ -81,6 +83,26 @@ pub struct RecordDetails {
     pub location: String,
     /// repmgr's `priority`; 100 unless told.
     pub priority: u32,
+}
+
+/// What the daemon does when nothing happens: comparing what PgBouncers serve with what they
+/// should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconciliation {
+    /// How often every PgBouncer's file and settings are read (30 s unless told).
+    pub interval: Duration,
+    /// What becomes of a PgBouncer that does not serve what was decided.
+    pub drift: Drift,
+}
+
+/// What becomes of a PgBouncer that does not serve what was decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Drift {
+    /// It is put right.
+    #[default]
+    Repair,
+    /// The log tells of it.
+    Report,
 }
 
 /// The daemon's log.
@@ -230,8 +252,20 @@ pub struct PgBouncer {
     pub file: PathBuf,
     /// What the file is rendered from.
     pub template: Template,
-    /// Whether `PAUSE` is used.
-    pub pause: bool,
+    /// What becomes of edits that others made since the file was written last.
+    pub edits: Edits,
+    /// As whom the host's commands run, when not as the user of the session: through `sudo -n`.
+    pub sudo: Option<SudoUser>,
+    /// Whether the file may be written in place where its directory is not writable.
+    pub in_place: bool,
+    /// Whether `PAUSE` is used while the file is exchanged.
+    pub pause: PausePolicy,
+    /// Clients are paused as soon as their node is suspect, for this long at most; `None`: not.
+    pub early_pause: Option<Duration>,
+    /// What clients meet while no node is left.
+    pub without_node: WithoutNode,
+    /// The node that this PgBouncer prefers when all is well.
+    pub home: Option<NodeId>,
     /// Values for the template.
     pub settings: BTreeMap<String, Setting>,
     /// Its entries, by name.
@@ -254,9 +288,47 @@ pub enum Host {
     },
 }
 
+/// Whether clients are paused while the file is exchanged after a failure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PausePolicy {
+    /// They are, for some milliseconds.
+    #[default]
+    Always,
+    /// They are not.
+    Never,
+}
+
+/// What becomes of edits that others made to the managed file since it was written last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Edits {
+    /// They stay, and only our entries change.
+    #[default]
+    Merge,
+    /// The PgBouncer is not touched before somebody has looked.
+    Refuse,
+    /// The file is rendered as if they were not there; it is kept as `.prev`.
+    Overwrite,
+}
+
+/// What clients meet while no node is left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WithoutNode {
+    /// PgBouncer is left as it is: clients wait, or get the error of the server.
+    #[default]
+    Leave,
+    /// `DISABLE db`: new clients get a clear error at once.
+    Disable,
+}
+
+/// As whom commands run on a PgBouncer's host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SudoUser(pub String);
+
 /// What a managed file is rendered from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Template {
+    /// Nothing: the file on the host is edited, and only our entries in it change.
+    Edit,
     /// The built-in `[databases]` file for `%include`.
     Databases,
     /// The built-in whole `pgbouncer.ini`.

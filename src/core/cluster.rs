@@ -9,25 +9,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::config::{Monitoring, NodeId};
+use crate::config::{Monitoring, NodeId, Reconciliation};
 use crate::core::node::Health;
 use crate::core::pause::Pauses;
 use crate::core::plan::Decision;
-use crate::core::worker::{Assignment, Status};
+use crate::core::worker::{Assignment, InForce, Status};
 use crate::generation::Generation;
 
 mod action;
 mod following;
+mod foreseen;
 mod incident;
 mod members;
 mod pausing;
+mod reconciling;
 pub mod report;
+mod suspect;
 #[cfg(test)]
 mod tests;
 
 pub use action::{Action, ClaimResult, Recovery};
 use incident::{Incident, Phase};
 use members::Members;
+use reconciling::Repair;
 
 /// How often the agent that stands by asks for the claim: it takes over within this time.
 const CLAIM_INTERVAL: Duration = Duration::from_millis(500);
@@ -49,6 +53,10 @@ pub struct Cluster {
     highest: Generation,
     claim_held: bool,
     pauses: Pauses,
+    /// `None`: nothing is compared with what was decided, but for what an incident asks for.
+    reconciliation: Option<Reconciliation>,
+    in_force: Option<InForce>,
+    repair: Repair,
 }
 
 impl Cluster {
@@ -72,6 +80,9 @@ impl Cluster {
             highest: Generation::NONE,
             claim_held: false,
             pauses: Pauses::default(),
+            reconciliation: None,
+            in_force: None,
+            repair: Repair::default(),
         }
     }
 
@@ -99,7 +110,13 @@ impl Cluster {
             may_act: decision.is_some(),
             busy: in_doubt || self.incident.is_some(),
             insist,
+            suspect: self.suspect(),
             decision,
+            foreseen: self.foreseen(),
+            reconciling: self.told_to_reconcile(),
+            stamps: self.incident.as_ref().is_some_and(|incident| incident.news),
+            alive: self.members.alive(),
+            none_left: self.none_left(),
             ..Assignment::default()
         }
     }
@@ -146,6 +163,7 @@ impl Cluster {
     pub fn probes_peer(&self) -> bool {
         !self.settings.local_only
             || self.incident.is_some()
+            || self.lost_decision()
             || self.members.is_failing(self.node_id)
             || self.members.is_inactive(self.node_id)
     }
@@ -166,6 +184,7 @@ impl Cluster {
     /// A PgBouncer was looked at, or could not be.
     pub fn pooler(&mut self, name: &str, status: Status) {
         self.highest = self.highest.max(status.generation);
+        self.learn_in_force(&status);
         if let Some(known) = self.poolers.get_mut(name) {
             *known = status;
         }
@@ -175,6 +194,9 @@ impl Cluster {
     pub fn claimed(&mut self, on: NodeId, result: &ClaimResult, now: Instant) {
         let granted = *result == ClaimResult::Granted;
         self.claim_held |= granted;
+        if self.claimed_for_repair(result, now) {
+            return;
+        }
         let still_down = self
             .incident
             .as_ref()
@@ -231,6 +253,7 @@ impl Cluster {
     /// The session that held the claim is gone.
     pub fn claim_lost(&mut self, now: Instant) {
         self.claim_held = false;
+        self.repair = Repair::Idle;
         if let Some(incident) = self.incident.as_mut()
             && matches!(incident.phase, Phase::Acting { .. })
         {
@@ -257,7 +280,7 @@ impl Cluster {
                 Phase::Unclaimed { retry_at } => Some(self.claim_at(incident, retry_at)),
                 Phase::Claiming { .. } | Phase::Acting { .. } => None,
             });
-        checks.chain(claim).min()
+        checks.chain(claim).chain(self.repair_at()).min()
     }
 
     /// The next thing to do, or nothing. To be called until it gives nothing.
@@ -267,6 +290,9 @@ impl Cluster {
             return Some(action);
         }
         if let Some(action) = self.advance(now) {
+            return Some(action);
+        }
+        if let Some(action) = self.seek_repair(now) {
             return Some(action);
         }
         if self.claim_held && !self.needs_claim() {
@@ -281,7 +307,8 @@ impl Cluster {
     fn needs_claim(&self) -> bool {
         let asks = |incident: &Incident| matches!(incident.phase, Phase::Claiming { .. });
         let asked_for = self.incident.as_ref().is_some_and(asks);
-        asked_for || (self.incident.is_some() && self.held_back_by().is_none())
+        let repairs = self.repair_needs_claim();
+        asked_for || repairs || (self.incident.is_some() && self.held_back_by().is_none())
     }
 
     fn drop_incident_without_target(&mut self) {
@@ -384,11 +411,16 @@ impl Cluster {
 
     /// Not before the interval is over, nor before every PgBouncer was looked at or tried.
     fn claim_at(&self, incident: &Incident, retry_at: Instant) -> Instant {
-        let unseen = |status: &Status| !status.reached && status.trouble.is_none();
-        if self.poolers.values().any(unseen) {
+        if self.has_unseen() {
             return retry_at.max(incident.begun + FIRST_LOOK_LIMIT);
         }
         retry_at
+    }
+
+    /// Whether some PgBouncer was neither looked at yet nor tried.
+    fn has_unseen(&self) -> bool {
+        let unseen = |status: &Status| !status.reached && status.trouble.is_none();
+        self.poolers.values().any(unseen)
     }
 
     fn reached(&self) -> BTreeSet<String> {

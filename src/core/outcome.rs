@@ -48,6 +48,8 @@ pub enum End {
     },
     /// The entries point at the new node, but no query gets through there yet.
     Unconfirmed(String),
+    /// Planned: the entries point at the new node, but not everybody has left the old one.
+    NotDrained(String),
 }
 
 /// What became of one redirect of one PgBouncer.
@@ -98,6 +100,12 @@ impl std::fmt::Display for Outcome {
             End::Failed { reason, file } => write!(f, "failed, {file}: {reason}")?,
             End::Unconfirmed(reason) => {
                 write!(f, "reconfigured, but no query gets through yet: {reason}")?;
+            }
+            End::NotDrained(left) => {
+                write!(
+                    f,
+                    "redirected, but not everybody has left the old node: {left}"
+                )?;
             }
         }
         if !self.left_paused.is_empty() {

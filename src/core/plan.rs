@@ -9,8 +9,15 @@ use std::time::Duration;
 
 use crate::config::NodeId;
 use crate::conninfo::server_address::ServerAddress;
+use crate::core::debt::Debt;
 use crate::core::node::Fault;
 use crate::generation::Generation;
+
+mod evict;
+mod way;
+
+pub use evict::{EVICTING, Eviction, eviction, to_change};
+pub use way::{EMPTY_LIMIT, Way};
 
 /// A decision of the cluster: all entries that point at `failed` are to point at `active`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +28,7 @@ pub struct Decision {
     pub failed: NodeId,
     /// The node to go to.
     pub active: NodeId,
-    /// How the failed node fails.
+    /// How the failed node fails; nothing in a planned move ([`Plan::way`]).
     pub fault: Fault,
 }
 
@@ -35,8 +42,11 @@ const PAUSE_LIMIT_BLACKHOLE: Duration = Duration::from_millis(20);
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Put the new file beside the old one, on disk, with the debt on record.
+    /// Put the new file beside the old one, on disk.
     Stage,
+    /// Put on record on the host what a pause will owe, and set the switch there that pays it if
+    /// this agent vanishes.
+    Record,
     /// `PAUSE db` on a connection of its own, given up after `limit`.
     Pause {
         /// The entry.
@@ -44,32 +54,73 @@ pub enum Step {
         /// How long its answer is waited for.
         limit: Duration,
     },
-    /// Rename the staged file into place, if nothing newer or other is there.
+    /// Rename the staged file into place, if nothing newer or other is there, with the debt on
+    /// record.
     Activate,
-    /// `RELOAD`.
+    /// `RELOAD`, and sent with it `SET server_login_retry='0.02'`, so that pools that failed to
+    /// connect try again at once. Both or none reach PgBouncer, so that value is the sign that
+    /// what was SET before is undone.
     Reload,
-    /// SHOW DATABASES: does PgBouncer now have every entry as meant?
+    /// SHOW DATABASES and SHOW CONFIG: does PgBouncer now have every entry as meant, and the
+    /// settings that let people in?
     ReadBack,
-    /// `SET server_login_retry='0.02'`, so that pools that failed to connect try again at once.
+    /// `SET server_login_retry='0.02'` where it is not in force after all.
     Hasten,
+    /// `ENABLE db`, where this tool disabled it.
+    Enable {
+        /// The entry.
+        database: String,
+    },
     /// `RESUME db`.
     Resume {
         /// The entry.
         database: String,
     },
+    /// Free the clients that hang in the dead node.
+    Evict(Eviction),
+    /// Does a client still hang there?
+    Freed,
+    /// Set again what was SET to free them.
+    EndEviction,
+    /// Set again what an operator had SET, and RELOAD undid.
+    PutBack,
     /// A query through the entry lands on the new node.
     Confirm {
         /// The entry.
         database: String,
     },
-    /// The pause is over: only `server_login_retry` is still owed, put that on record.
+    /// The pause is over: only what was SET for a while is still owed, put that on record.
     RecordDebt,
     /// Put the previous file back.
     RestoreFile,
-    /// SHOW DATABASES: does PgBouncer have the entries as they were?
+    /// SHOW DATABASES and SHOW CONFIG: does PgBouncer have the entries as they were, and the
+    /// settings that let people in?
     ReadBackPrevious,
     /// Nothing is owed: forget the operation.
     Settle,
+    /// SHOW POOLS: is no connection of the entries just logging in?
+    Calm {
+        /// How long that is waited for.
+        limit: Duration,
+    },
+    /// SHOW SERVERS: have the entries no connection left?
+    Emptied,
+    /// Has the new node all that the old one has?
+    Replayed {
+        /// How long that is waited for.
+        limit: Duration,
+    },
+    /// `SET server_fast_close='1'`: sessions are closed when they are not in a transaction.
+    CloseSessions,
+    /// SHOW SERVERS: have the entries no connection left to where they pointed?
+    Drain {
+        /// How long that is waited for.
+        limit: Duration,
+    },
+    /// Who still has one, for people.
+    NameLeft,
+    /// `SET server_fast_close` as it was.
+    KeepSessions,
 }
 
 /// Everything that is needed to move the entries of one PgBouncer.
@@ -77,6 +128,8 @@ pub enum Step {
 pub struct Plan {
     /// Names the operation on the host.
     pub token: String,
+    /// The node of the agent that does it.
+    pub writer: NodeId,
     /// Why it is done.
     pub decision: Decision,
     /// The entries that move, with where they must point afterwards.
@@ -93,13 +146,26 @@ pub struct Plan {
     pub hash: String,
     /// SHA-256 of the file that was read before, or `absent`.
     pub hash_read: String,
+    /// What a person should know of the file, though it may be put in place.
+    pub notes: Vec<String>,
     /// Entries that an operation before this one may have left paused.
     pub also_resume: BTreeSet<String>,
-    /// The `server_login_retry` that an operation before this one still owes, if it does: the
-    /// record of it is replaced by ours.
-    pub inherited: Option<String>,
+    /// What an operation before this one still owes: the record of it is replaced by ours.
+    pub inherited: Debt,
+    /// Whether the file is on the host already: staged when this decision was foreseen.
+    pub prepared: bool,
+    /// How clients are freed that hang in the failed node.
+    pub evict: Option<Eviction>,
+    /// Entries that this tool disabled while there was no node.
+    pub enable: BTreeSet<String>,
     /// Whether PAUSE is used.
     pub pause: bool,
+    /// How the entries leave the node.
+    pub way: Way,
+    /// How long clients may be paused.
+    pub pause_limit: Duration,
+    /// Entries that an operator has paused: they are neither paused nor resumed.
+    pub kept_paused: BTreeSet<String>,
 }
 
 impl Plan {
@@ -114,7 +180,13 @@ impl Plan {
         if self.moves.is_empty() {
             return self.resumes().into_iter().chain(confirms).collect();
         }
-        let mut steps = vec![Step::Stage];
+        if let Some(steps) = way::steps(self) {
+            return steps;
+        }
+        let mut steps = Vec::new();
+        if !self.prepared {
+            steps.push(Step::Stage);
+        }
         let limit = match self.decision.fault {
             Fault::Crash => PAUSE_LIMIT_CRASH,
             Fault::Blackhole => PAUSE_LIMIT_BLACKHOLE,
@@ -124,25 +196,52 @@ impl Plan {
                 database: database.clone(),
                 limit,
             };
-            steps.extend(self.moves.keys().map(pause));
+            steps.push(Step::Record);
+            let ours = |database: &&String| !self.kept_paused.contains(*database);
+            steps.extend(self.moves.keys().filter(ours).map(pause));
         }
         steps.extend([Step::Activate, Step::Reload, Step::ReadBack, Step::Hasten]);
+        let enable = |database: &String| Step::Enable {
+            database: database.clone(),
+        };
+        steps.extend(self.enable.iter().map(enable));
+        // KILL drops every client, so it comes before any of them is served by the new node. The
+        // others come after RESUME: who does not hang need not wait for it. And after what an
+        // operator had SET is there again, because that may be what they change.
+        let evict = self.evict.map(Step::Evict);
+        let kills = self.evict == Some(Eviction::KillDatabase);
+        steps.extend(evict.clone().filter(|_| kills));
         steps.extend(self.resumes());
-        steps.extend(confirms);
-        steps.push(Step::RecordDebt);
+        steps.push(Step::PutBack);
+        let evict = evict.filter(|_| !kills);
+        if self.evict == Some(Eviction::QueryTimeout) {
+            // What is SET for it is on record until it is undone.
+            steps.extend(evict.into_iter().chain(confirms));
+            steps.extend([Step::Freed, Step::EndEviction, Step::RecordDebt]);
+        } else {
+            // Before what may take long: from here on, a pause is not ours, and what is still owed
+            // is owed later.
+            steps.push(Step::RecordDebt);
+            steps.extend(evict.into_iter().chain(confirms));
+        }
         steps
     }
 
-    /// A RESUME for everything that this operation pauses, or one before it may have paused.
+    /// What this operation pauses, or one before it may have paused: PAUSE and KILL both do.
     #[must_use]
-    pub fn resumes(&self) -> Vec<Step> {
+    pub fn pauses(&self) -> BTreeSet<String> {
         let mut databases = self.also_resume.clone();
-        if self.pause {
-            databases.extend(self.moves.keys().cloned());
+        if self.pause || self.evict == Some(Eviction::KillDatabase) {
+            let ours = |name: &&String| !self.kept_paused.contains(*name);
+            databases.extend(self.moves.keys().filter(ours).cloned());
         }
         databases
-            .into_iter()
-            .map(|database| Step::Resume { database })
-            .collect()
+    }
+
+    /// A RESUME for all of [`Plan::pauses`].
+    #[must_use]
+    pub fn resumes(&self) -> Vec<Step> {
+        let resume = |database| Step::Resume { database };
+        self.pauses().into_iter().map(resume).collect()
     }
 }

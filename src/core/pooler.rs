@@ -1,46 +1,22 @@
 //! What is known of one PgBouncer: plain data, read from its console and its host.
 //!
-//! Decides nothing but what a version number means. Read by `edge::admin_console` and
-//! `edge::remote`, judged by [`crate::core::worker`].
+//! Decides nothing but what a version number means ([`Capability`]). Read by `edge::admin_console`
+//! and `edge::remote`, judged by [`crate::core::worker`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::config::NodeId;
-use crate::core::debt::Debt;
+use crate::core::debt::{Debt, Settings};
 use crate::core::routing::Routing;
 use crate::generation::Generation;
 
-/// PgBouncer's version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(pub u32, pub u32, pub u32);
+mod version;
 
-impl Version {
-    /// Reads what a PgBouncer reports at login: `1.18.0/bouncer`.
-    #[must_use]
-    pub fn parse(reported: &str) -> Option<Self> {
-        let (numbers, kind) = reported.split_once('/')?;
-        if kind != "bouncer" {
-            return None;
-        }
-        let mut parts = numbers.split('.').map(|part| {
-            let end = part
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(part.len());
-            part[..end].parse::<u32>().ok()
-        });
-        Some(Self(
-            parts.next()??,
-            parts.next()??,
-            parts.next().flatten().unwrap_or(0),
-        ))
-    }
-}
+pub use version::{Capability, Version};
 
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
+/// How long PgBouncer leaves a server alone that refused a login, in seconds.
+pub const LOGIN_RETRY: &str = "server_login_retry";
 
 /// One row of SHOW DATABASES.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,13 +35,52 @@ pub struct EntryState {
     pub disabled: bool,
 }
 
+/// One row of SHOW SERVERS: a connection of PgBouncer's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerState {
+    /// The entry.
+    pub database: String,
+    /// As whom.
+    pub user: String,
+    /// `active`, `idle`, `used`, `tested`, `login`, `new`, `active_cancel`, `being_canceled`.
+    pub state: String,
+    /// An address, or `unix`.
+    pub addr: String,
+    /// Of the server.
+    pub port: u16,
+    /// Whether it is closed when its client lets go of it.
+    pub close_needed: bool,
+    /// The `ptr` of the client that has it.
+    pub link: Option<String>,
+}
+
+/// One row of SHOW CLIENTS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientState {
+    /// The entry.
+    pub database: String,
+    /// Names it for `link`, until it is gone.
+    pub ptr: String,
+    /// Names it for ever; from 1.24 on.
+    pub id: Option<u64>,
+}
+
 /// What one process of a PgBouncer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessState {
     /// All entries, ours and others.
     pub entries: BTreeMap<String, EntryState>,
+    /// The settings in force that a SET or a RELOAD changes: SHOW CONFIG, where it says
+    /// `changeable`.
+    pub settings: Settings,
+}
+
+impl ProcessState {
     /// `server_login_retry` in force.
-    pub server_login_retry: String,
+    #[must_use]
+    pub fn login_retry(&self) -> &str {
+        self.settings.get(LOGIN_RETRY).map_or("", String::as_str)
+    }
 }
 
 /// What is on the host.
@@ -79,8 +94,23 @@ pub struct FileState {
     pub hash: String,
     /// Whether the file's body is the one that its header was written for; `None` without a header.
     pub untouched: Option<bool>,
+    /// The file; `None`: there is none.
+    pub content: Option<Content>,
+    /// Where its entries point: host and port, as PgBouncer would read them. `None`: it would not
+    /// read all of it.
+    pub entries: Option<BTreeMap<String, (String, u16)>>,
     /// An operation that has not ended.
     pub operation: Option<Operation>,
+}
+
+/// The bytes of a file. It may hold passwords, so only its size is ever printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content(pub Arc<[u8]>);
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// An operation on record.
@@ -125,35 +155,11 @@ impl Observation {
         paused.map(|(name, _)| name.clone()).collect()
     }
 
-    /// `server_login_retry` as it is without us: where a redirect's value (`hasty`) is in force, it
-    /// is on record what that redirect owes.
-    #[must_use]
-    pub fn login_retry(&self, hasty: &str) -> String {
-        let in_force = || self.processes.iter().map(|p| &p.server_login_retry);
-        let operation = self.file.operation.iter();
-        let on_record = operation.filter_map(|o| o.debt.server_login_retry.as_ref());
-        let found = in_force().chain(on_record).find(|value| *value != hasty);
-        found.or(in_force().next()).cloned().unwrap_or_default()
-    }
-
     /// Entries that point at `node`, but are not ours to change.
     #[must_use]
     pub fn foreign_at(&self, node: NodeId, routing: &Routing) -> BTreeSet<String> {
         let rows = self.processes.iter().flat_map(|process| &process.entries);
         let there = rows.filter(|(name, state)| !routing.has(name) && routing.is_at(state, node));
         there.map(|(name, _)| name.clone()).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_is_read_as_pgbouncer_reports_it() {
-        assert_eq!(Version::parse("1.18.0/bouncer"), Some(Version(1, 18, 0)));
-        assert_eq!(Version::parse("1.25rc1/bouncer"), Some(Version(1, 25, 0)));
-        assert_eq!(Version::parse("15.18 (Debian 15.18-0+deb12u1)"), None);
-        assert!(Version(1, 9, 0) < Version(1, 12, 0));
     }
 }

@@ -7,21 +7,26 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::core::debt::Debt;
+use crate::core::debt::Settings;
 use crate::core::outcome::{End, FileAfter, Outcome};
-use crate::core::plan::{Plan, Step};
+use crate::core::plan::{Plan, Step, Way};
+use pause::Hold;
 
+mod confirming;
+mod eviction;
+pub mod pause;
+mod planned;
+mod settings;
 #[cfg(test)]
 mod tests;
 
-/// How long a query through PgBouncer may fail before the redirect counts as unconfirmed.
-const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
-const CONFIRM_INTERVAL: Duration = Duration::from_millis(10);
+pub use eviction::Evicted;
+use eviction::Evicting;
+pub use settings::{Lost, Owed, OwedSetting, before_reload, is_hasty, lost, reset};
+
 /// A RESUME that could not be sent is tried again on a new connection.
 const RESUME_TRIES: u32 = 3;
 const RESUME_INTERVAL: Duration = Duration::from_millis(100);
-/// The value is restored a little after its old length has passed.
-const RELOAD_SLACK: Duration = Duration::from_secs(1);
 
 /// What a step gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +45,20 @@ pub enum StepResult {
     Superseded(String),
     /// ReadBack: the file was not taken as meant.
     Rejected(String),
-    /// Hasten: this value of `server_login_retry` is owed.
-    Hastened {
-        /// What it was, as PgBouncer has it from its file.
-        before: String,
+    /// ReadBack: all entries are as meant, but settings were reset, as by a file that was rejected
+    /// further on.
+    Reset(String),
+    /// Done, by a SET of `key` to `ours`; its value of before is to be set again `after` this time.
+    Owes {
+        /// The setting.
+        key: String,
+        /// What it was set to.
+        ours: String,
+        /// When it is no longer needed.
+        after: Duration,
     },
+    /// Evict, Freed: how far it came.
+    Evicted(Evicted),
 }
 
 /// What to do next.
@@ -58,18 +72,6 @@ pub enum Next {
     End,
 }
 
-/// `server_login_retry` that must be set again later.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owed {
-    /// Names the operation on the host.
-    pub token: String,
-    /// The value to set.
-    pub value: String,
-    /// Not before this moment: the failed-connect flag belongs to each (database, user), and a pool
-    /// that has not tried since would wait for the old length.
-    pub due: Instant,
-}
-
 /// A plan being carried out.
 #[derive(Debug)]
 pub struct Sequence {
@@ -78,10 +80,28 @@ pub struct Sequence {
     begun: Instant,
     not_before: Instant,
     reloaded: Option<Instant>,
+    /// What PgBouncer said of the last RELOAD, if it did not like it.
+    doubts: Option<String>,
     confirming_since: Option<Instant>,
+    /// Since when a step of a planned move has been waited for.
+    waiting_since: Option<Instant>,
     resume_tries: u32,
     paused: BTreeSet<String>,
+    /// What each process had in force just before.
+    before: Vec<Settings>,
+    /// Some process had been through a RELOAD of an operation before this one, which is not paid.
+    undone_before: bool,
+    /// When the step in front began.
+    step_begun: Instant,
+    /// A pause that is on record, or may hold.
+    hold: Option<Hold>,
     owed: Option<Owed>,
+    /// The settings that the new file has reset, until the previous one has shown whether it is
+    /// better.
+    suspected: bool,
+    /// It is not: what is wrong is not what was changed.
+    acquitted: bool,
+    evicting: Evicting,
     end: End,
     warnings: Vec<String>,
     left_paused: Vec<String>,
@@ -95,14 +115,24 @@ impl Sequence {
     pub fn new(plan: Plan, now: Instant) -> Self {
         Self {
             steps: plan.steps().into(),
+            step_begun: now,
+            // An operation before this one has begun it.
+            hold: (!plan.also_resume.is_empty()).then(|| Hold::new(now, plan.pause_limit)),
             plan,
             begun: now,
             not_before: now,
             reloaded: None,
+            doubts: None,
             confirming_since: None,
+            waiting_since: None,
             resume_tries: 0,
             paused: BTreeSet::new(),
+            before: Vec::new(),
+            undone_before: false,
             owed: None,
+            suspected: false,
+            acquitted: false,
+            evicting: Evicting::default(),
             end: End::Redirected,
             warnings: Vec::new(),
             left_paused: Vec::new(),
@@ -117,25 +147,6 @@ impl Sequence {
         &self.plan
     }
 
-    /// What is owed while it runs: what must be on record on the host before the first pause.
-    #[must_use]
-    pub fn debt(&self, server_login_retry: &str) -> Debt {
-        let mut paused = self.plan.also_resume.clone();
-        if self.plan.pause {
-            paused.extend(self.plan.moves.keys().cloned());
-        }
-        Debt {
-            paused,
-            server_login_retry: Some(server_login_retry.to_owned()),
-        }
-    }
-
-    /// What is owed of `server_login_retry`, once it was set.
-    #[must_use]
-    pub fn owed(&self) -> Option<&Owed> {
-        self.owed.as_ref()
-    }
-
     /// What to do at `now`. Calling it again without [`Sequence::handle`] gives the same step.
     #[must_use]
     pub fn next(&self, now: Instant) -> Next {
@@ -148,16 +159,30 @@ impl Sequence {
 
     /// Takes what the step of [`Sequence::next`] gave.
     pub fn handle(&mut self, result: StepResult, now: Instant) {
+        self.carried_out(result, now);
+        self.step_begun = now;
+        self.keep_to_the_limit(now);
+    }
+
+    fn carried_out(&mut self, result: StepResult, now: Instant) {
         let Some(step) = self.steps.pop_front() else {
             return;
         };
         match step {
             Step::Stage => self.staged(result, now),
+            Step::Record => {
+                self.recorded(now);
+                self.staged(result, now);
+            }
+            Step::Pause { database, .. } if matches!(self.plan.way, Way::Pause { .. }) => {
+                self.after_planned_pause(database, result, now);
+            }
             Step::Pause { database, .. } => self.after_pause(database, result),
             Step::Activate => self.after_activate(result, now),
             Step::Reload => self.after_reload(result, now),
             Step::ReadBack => self.after_read_back(result, now),
-            Step::Hasten => self.hastened(result, now),
+            Step::Hasten => self.after_set(result, now),
+            Step::PutBack => self.after_put_back(result),
             Step::Resume { database } => self.after_resume(database, result, now),
             Step::Confirm { database } => self.after_confirm(database, result, now),
             Step::RestoreFile => {
@@ -169,7 +194,18 @@ impl Sequence {
                 }
             }
             Step::ReadBackPrevious => self.read_back_previous(result),
-            Step::RecordDebt | Step::Settle => {
+            Step::Evict(eviction) => self.after_evict(eviction, result, now),
+            Step::Freed => self.after_freed(result, now),
+            Step::EndEviction => self.after_end_eviction(result),
+            Step::Calm { limit } => self.after_calm(limit, result, now),
+            Step::Emptied | Step::Replayed { .. } => {
+                self.after_hold(step, result, now);
+            }
+            Step::Drain { limit } => self.after_drain(limit, result, now),
+            Step::NameLeft => self.after_name_left(result, now),
+            Step::KeepSessions => self.after_keep_sessions(result),
+            Step::Enable { database } => self.after_enable(&database, result),
+            Step::CloseSessions | Step::RecordDebt | Step::Settle => {
                 if let StepResult::Failed(why) | StepResult::Lost(why) = result {
                     self.warnings.push(why);
                 }
@@ -179,18 +215,21 @@ impl Sequence {
 
     /// What became of it, and what is owed later; after [`Next::End`].
     #[must_use]
-    pub fn finish(self, now: Instant) -> (Outcome, Option<Owed>) {
+    pub fn finish(mut self, now: Instant) -> (Outcome, Option<Owed>) {
         let took = match self.end {
             End::Redirected => self.served_after,
-            End::Skipped(_) | End::Superseded(_) | End::Failed { .. } | End::Unconfirmed(_) => {
-                now.saturating_duration_since(self.begun)
-            }
+            End::Skipped(_)
+            | End::Superseded(_)
+            | End::Failed { .. }
+            | End::Unconfirmed(_)
+            | End::NotDrained(_) => now.saturating_duration_since(self.begun),
         };
+        self.warnings.extend(self.note_eviction());
         let outcome = Outcome {
             generation: self.plan.decision.generation,
             active: self.plan.decision.active,
             end: self.end,
-            warnings: self.warnings,
+            warnings: self.warnings.into_iter().chain(self.doubts).collect(),
             left_paused: self.left_paused,
             took,
             entries: self.confirmed,
@@ -205,7 +244,11 @@ impl Sequence {
             | StepResult::Rejected(why)
             | StepResult::NotYet(why) => self.fail(why, FileAfter::Unchanged, now),
             StepResult::Superseded(by) => self.turn_back(End::Superseded(by), now),
-            StepResult::Done(_) | StepResult::Passed(_) | StepResult::Hastened { .. } => {}
+            StepResult::Done(_)
+            | StepResult::Passed(_)
+            | StepResult::Reset(_)
+            | StepResult::Owes { .. }
+            | StepResult::Evicted(_) => {}
         }
     }
 
@@ -222,65 +265,98 @@ impl Sequence {
     fn after_activate(&mut self, result: StepResult, now: Instant) {
         match result {
             StepResult::Superseded(by) => self.turn_back(End::Superseded(by), now),
+            // What was staged ahead of time went with the end of somebody's operation.
+            StepResult::NotYet(_) if self.plan.prepared => {
+                self.plan.prepared = false;
+                self.steps.push_front(Step::Activate);
+                self.steps.push_front(Step::Stage);
+            }
             StepResult::Failed(why) | StepResult::Rejected(why) | StepResult::NotYet(why) => {
                 self.fail(why, FileAfter::Unchanged, now);
             }
             StepResult::Lost(why) => self.fail(why, FileAfter::Unknown, now),
-            StepResult::Done(_) | StepResult::Passed(_) | StepResult::Hastened { .. } => {}
+            StepResult::Done(_)
+            | StepResult::Passed(_)
+            | StepResult::Reset(_)
+            | StepResult::Owes { .. }
+            | StepResult::Evicted(_) => {}
         }
     }
 
     fn after_reload(&mut self, result: StepResult, now: Instant) {
+        self.reloaded = Some(now);
+        self.doubts = None;
+        if self.end == End::Redirected {
+            self.owe_login_retry(now);
+        }
         match result {
             // From 1.25 on RELOAD says that something was wrong, but not what, nor in which file:
             // the state decides.
-            StepResult::Passed(why) => self.warnings.push(why),
+            StepResult::Passed(why) => self.doubts = Some(why),
             StepResult::Failed(why) | StepResult::Lost(why) if self.end == End::Redirected => {
                 // It is the file that was decided on, so it stays.
                 self.fail(why, FileAfter::Unknown, now);
-                return;
             }
             StepResult::Failed(why) | StepResult::Lost(why) => self.not_restored(&why),
             StepResult::Done(_)
             | StepResult::NotYet(_)
             | StepResult::Superseded(_)
             | StepResult::Rejected(_)
-            | StepResult::Hastened { .. } => {}
+            | StepResult::Reset(_)
+            | StepResult::Owes { .. }
+            | StepResult::Evicted(_) => {}
         }
-        self.reloaded = Some(now);
     }
 
     fn after_read_back(&mut self, result: StepResult, now: Instant) {
         match result {
-            StepResult::Rejected(why) => {
-                self.end = End::Failed {
-                    reason: why,
-                    file: FileAfter::Restored,
-                };
-                let mut way_back = vec![Step::RestoreFile, Step::Reload, Step::ReadBackPrevious];
-                way_back.extend(self.owed_resumes());
-                way_back.push(Step::Settle);
-                self.steps = way_back.into();
+            StepResult::Rejected(why) => self.take_back(why),
+            // Which of both files is wrong is told by the previous one.
+            StepResult::Reset(why) if !self.acquitted => {
+                self.suspected = true;
+                self.take_back(why);
             }
+            StepResult::Reset(why) => self.warnings.push(format!(
+                "{why}; it was no better with the previous file: its other files are wrong"
+            )),
             StepResult::Failed(why)
             | StepResult::Lost(why)
             | StepResult::Superseded(why)
             | StepResult::NotYet(why) => self.fail(why, FileAfter::Unknown, now),
-            StepResult::Done(_) | StepResult::Passed(_) | StepResult::Hastened { .. } => {}
+            StepResult::Done(_)
+            | StepResult::Passed(_)
+            | StepResult::Owes { .. }
+            | StepResult::Evicted(_) => {}
         }
     }
 
-    fn hastened(&mut self, result: StepResult, now: Instant) {
+    /// The previous file goes back.
+    fn take_back(&mut self, reason: String) {
+        self.end = End::Failed {
+            reason,
+            file: FileAfter::Restored,
+        };
+        // RELOAD undoes it, and the pools that it is for are those of the new node.
+        self.owed = None;
+        let mut way_back = vec![Step::RestoreFile, Step::Reload, Step::ReadBackPrevious];
+        way_back.extend(self.owed_enables());
+        way_back.extend(self.owed_resumes());
+        way_back.extend([Step::PutBack, Step::Settle]);
+        self.steps = way_back.into();
+    }
+
+    /// A SET that is owed until later.
+    fn after_set(&mut self, result: StepResult, now: Instant) {
         match result {
-            StepResult::Hastened { before } => {
-                self.owed = Some(self.owed_at(before, self.reloaded.unwrap_or(now)));
-            }
+            StepResult::Owes { key, ours, after } => self.owe(&key, &ours, now + after),
             StepResult::Failed(why) | StepResult::Lost(why) => self.warnings.push(why),
             StepResult::Done(_)
             | StepResult::Passed(_)
             | StepResult::NotYet(_)
             | StepResult::Superseded(_)
-            | StepResult::Rejected(_) => {}
+            | StepResult::Rejected(_)
+            | StepResult::Reset(_)
+            | StepResult::Evicted(_) => {}
         }
     }
 
@@ -299,41 +375,53 @@ impl Sequence {
         self.resume_tries = 0;
         self.warnings.push(why);
         self.left_paused.push(database);
-        // The record stays on the host: it tells whoever looks next what is owed.
+        self.leave_on_record();
+    }
+
+    /// The record stays on the host: it tells whoever looks next what is owed. It is nobody's own,
+    /// so that it is paid as soon as its time is over.
+    fn leave_on_record(&mut self) {
+        self.owed = None;
         self.steps
             .retain(|step| !matches!(step, Step::RecordDebt | Step::Settle));
     }
 
-    fn after_confirm(&mut self, database: String, result: StepResult, now: Instant) {
-        let why = match result {
-            StepResult::Done(how) | StepResult::Passed(how) => {
-                self.confirming_since = None;
-                self.served_after = now.saturating_duration_since(self.begun);
-                self.confirmed.insert(database, how);
-                return;
-            }
-            StepResult::NotYet(why)
-            | StepResult::Failed(why)
-            | StepResult::Lost(why)
-            | StepResult::Superseded(why)
-            | StepResult::Rejected(why) => why,
-            StepResult::Hastened { .. } => return,
-        };
-        let since = *self.confirming_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < CONFIRM_LIMIT {
-            self.not_before = now + CONFIRM_INTERVAL;
-            self.steps.push_front(Step::Confirm { database });
-            return;
+    /// An entry that stays disabled must stay on record.
+    fn after_enable(&mut self, database: &str, result: StepResult) {
+        if let StepResult::Failed(why) | StepResult::Lost(why) = result {
+            self.warnings
+                .push(format!("`{database}` is still disabled: {why}"));
+            self.leave_on_record();
         }
-        self.confirming_since = None;
-        self.end = End::Unconfirmed(format!("`{database}`: {why}"));
     }
 
     fn read_back_previous(&mut self, result: StepResult) {
-        if let StepResult::Rejected(why) | StepResult::Failed(why) | StepResult::Lost(why) = result
-        {
-            self.not_restored(&why);
+        match result {
+            StepResult::Rejected(why) | StepResult::Failed(why) | StepResult::Lost(why) => {
+                self.not_restored(&why);
+            }
+            StepResult::Reset(_) if self.suspected => self.go_on_again(),
+            StepResult::Reset(why) => self.warnings.push(format!(
+                "{why}, with the previous file too: its other files are wrong"
+            )),
+            StepResult::Done(_)
+            | StepResult::Passed(_)
+            | StepResult::NotYet(_)
+            | StepResult::Superseded(_)
+            | StepResult::Owes { .. }
+            | StepResult::Evicted(_) => {}
         }
+    }
+
+    /// The previous file fares no better, so what is wrong is not what was changed: clients go to
+    /// the live node, and what was reset is set again.
+    fn go_on_again(&mut self) {
+        self.suspected = false;
+        self.acquitted = true;
+        self.end = End::Redirected;
+        let done = |step: &Step| matches!(step, Step::Stage | Step::Record | Step::Pause { .. });
+        let steps = self.plan.steps().into_iter().filter(|step| !done(step));
+        self.steps = std::iter::once(Step::Stage).chain(steps).collect();
     }
 
     fn not_restored(&mut self, why: &str) {
@@ -350,24 +438,27 @@ impl Sequence {
     /// Gives up the rest of the plan, but not what is owed.
     fn turn_back(&mut self, end: End, now: Instant) {
         self.end = end;
-        let mut steps = self.owed_resumes();
-        match &self.plan.inherited {
-            // RELOAD would have undone it.
-            Some(value) if self.reloaded.is_none() => {
-                self.owed = Some(self.owed_at(value.clone(), now));
-                steps.push(Step::RecordDebt);
-            }
-            Some(_) | None => steps.push(Step::Settle),
+        let mut steps = self.owed_enables();
+        steps.extend(self.owed_resumes());
+        if self.reloaded.is_none() && self.undone_before {
+            self.owe_login_retry(now);
         }
+        if self.reloaded.is_some() || self.undone_before {
+            steps.push(Step::PutBack);
+        }
+        steps.push(match self.owed {
+            Some(_) => Step::RecordDebt,
+            None => Step::Settle,
+        });
         self.steps = steps.into();
     }
 
-    /// The debt of a value that has been out of force since `since`.
-    fn owed_at(&self, value: String, since: Instant) -> Owed {
-        let length = Duration::try_from_secs_f64(value.parse().unwrap_or(15.0));
-        let due = since + length.unwrap_or(Duration::from_secs(15)) + RELOAD_SLACK;
-        let token = self.plan.token.clone();
-        Owed { token, value, due }
+    /// What was disabled is enabled whatever happens: there is a node again.
+    fn owed_enables(&self) -> Vec<Step> {
+        let enable = |database: &String| Step::Enable {
+            database: database.clone(),
+        };
+        self.plan.enable.iter().map(enable).collect()
     }
 
     fn owed_resumes(&self) -> Vec<Step> {
@@ -376,16 +467,29 @@ impl Sequence {
                 self.paused.contains(database) || self.plan.also_resume.contains(database)
             }
             Step::Stage
+            | Step::Record
             | Step::Pause { .. }
             | Step::Activate
             | Step::Reload
             | Step::ReadBack
             | Step::Hasten
+            | Step::Enable { .. }
+            | Step::Evict(_)
+            | Step::Freed
+            | Step::EndEviction
+            | Step::PutBack
             | Step::Confirm { .. }
             | Step::RecordDebt
             | Step::RestoreFile
             | Step::ReadBackPrevious
-            | Step::Settle => false,
+            | Step::Settle
+            | Step::Calm { .. }
+            | Step::Emptied
+            | Step::Replayed { .. }
+            | Step::CloseSessions
+            | Step::Drain { .. }
+            | Step::NameLeft
+            | Step::KeepSessions => false,
         };
         self.plan.resumes().into_iter().filter(owed).collect()
     }

@@ -14,43 +14,38 @@ use crate::core::plan::Decision;
 use crate::core::pooler::Observation;
 use crate::core::retry::Retry;
 use crate::core::routing::Routing;
-use crate::core::sequence::Owed;
-use crate::generation::Generation;
+use crate::core::sequence::{Owed, OwedSetting};
 
+mod assignment;
+mod disable;
+mod drift;
+pub mod early;
+mod left;
+mod looking;
+mod reconciling;
 mod scope;
+mod staging;
+mod stamp;
+mod status;
 #[cfg(test)]
 mod tests;
 
+pub use assignment::Assignment;
+pub use drift::{Difference, InForce};
+use early::{Early, EarlyEnd};
+pub use left::{left_disabled, left_paused};
+pub use looking::Depth;
+use reconciling::Found;
+pub use reconciling::Reconciling;
 pub use scope::{Scope, note_edited, note_foreign};
+use staging::Staging;
+pub use status::Status;
 
-/// How often a PgBouncer is looked at while all is well.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// And while something is being decided or is left to do.
-const LOOK_INTERVAL_BUSY: Duration = Duration::from_millis(250);
-/// How often its host is asked for the file, which also keeps the SSH session from idling out.
-const FILE_INTERVAL: Duration = Duration::from_secs(30);
 /// What `server_login_retry` is set to while a redirect is young. Never 0: PgBouncer then spins.
 pub const HASTY: &str = "0.02";
 
-/// What a worker is to reach.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Assignment {
-    /// The decision in force.
-    pub decision: Option<Decision>,
-    /// Which entries it moves.
-    pub scope: Scope,
-    /// Whether this agent holds the claim: without it, nothing is moved.
-    pub may_act: bool,
-    /// Whether a node is suspect or down: looks come more often.
-    pub busy: bool,
-    /// Whether the failed node is still down: then a PgBouncer that points there again is moved
-    /// again. Afterwards each is moved once, and what an operator does then is left alone.
-    pub insist: bool,
-    /// No new work; pay what is owed and end.
-    pub stopping: bool,
-    /// Do not pay it when stopping: somebody else comes for what is on record.
-    pub leave_debt: bool,
-}
+/// Where nobody waits for it, a failed attempt is repeated this many times later.
+const UNHURRIED: u32 = 6;
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +66,13 @@ pub enum Do {
         /// Entries to send a query through, whether they move or not.
         confirm: BTreeSet<String>,
     },
+    /// Put the file of a decision that may come on the host.
+    Prepare {
+        /// The decision.
+        decision: Decision,
+        /// Entries that it would move.
+        moves: BTreeSet<String>,
+    },
     /// Pay what an operation left behind whose owner is gone.
     Resolve {
         /// The operation.
@@ -78,65 +80,41 @@ pub enum Do {
         /// What it owes.
         debt: Debt,
     },
-    /// Set `server_login_retry` again after our own redirect.
-    Pay(Owed),
+    /// Pause what points at a suspect node, if nothing is on record there.
+    PauseEarly {
+        /// The node.
+        node: NodeId,
+        /// Entries to pause.
+        databases: BTreeSet<String>,
+        /// For how long at most.
+        limit: Duration,
+    },
+    /// End an early pause of ours, if it still is.
+    EndEarlyPause {
+        /// The operation.
+        token: String,
+        /// Entries to resume.
+        databases: BTreeSet<String>,
+        /// Why.
+        why: EarlyEnd,
+    },
+    /// Set again what is due after our own redirect.
+    Pay {
+        /// The operation.
+        token: String,
+        /// What is due; all when stopping.
+        due: Vec<OwedSetting>,
+        /// What is owed when that is paid.
+        rest: Option<Owed>,
+    },
+    /// Write the number of the decision into the file of a PgBouncer that serves the node already.
+    Stamp(Decision),
+    /// Have new clients get an error at once: no node is left.
+    Disable,
     /// Nothing until then.
     Wait(Instant),
     /// Stopped, with nothing owed.
     End,
-}
-
-/// What the cluster is told of a PgBouncer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Whether the last look worked.
-    pub reached: bool,
-    /// The nodes that our entries point at.
-    pub serves: BTreeSet<NodeId>,
-    /// Entries of ours that point at none of the nodes, or are not there.
-    pub astray: BTreeSet<String>,
-    /// Entries of others that point at each node: not ours to move, but to be named.
-    pub foreign: BTreeMap<NodeId, BTreeSet<String>>,
-    /// The generation of its file.
-    pub generation: Generation,
-    /// The node that its file was written for.
-    pub file_active: Option<NodeId>,
-    /// Whether some entry of ours is paused.
-    pub paused: bool,
-    /// The decision that it agrees with, if any.
-    pub settled: Option<Generation>,
-    /// The last outcome, for the decision that it names.
-    pub outcome: Option<Outcome>,
-    /// Why it is not reached.
-    pub trouble: Option<String>,
-    /// Whether `server_login_retry` is still to be set again.
-    pub owes: bool,
-    /// Whether an operation that has not ended is on record on its host: ours or another's.
-    pub on_record: bool,
-}
-
-impl Status {
-    /// Where its entries point, for people.
-    #[must_use]
-    pub fn serving(&self) -> String {
-        let nodes: Vec<String> = self.serves.iter().map(NodeId::to_string).collect();
-        let astray: Vec<String> = self.astray.iter().map(|name| format!("`{name}`")).collect();
-        match (nodes.is_empty(), astray.is_empty()) {
-            (_, true) => format!("it serves node {} already", nodes.join(" and ")),
-            (false, false) => format!(
-                "it serves node {}, but {} is not there or points at no node",
-                nodes.join(" and "),
-                astray.join(", ")
-            ),
-            (true, false) => format!("{} is not there or points at no node", astray.join(", ")),
-        }
-    }
-}
-
-impl Default for Generation {
-    fn default() -> Self {
-        Self::NONE
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -160,6 +138,12 @@ pub struct Worker {
     not_before: Instant,
     unconfirmed: bool,
     owed: Option<Owed>,
+    staging: Staging,
+    found: Found,
+    disabling: disable::Disabling,
+    stamping: stamp::Stamping,
+    early: Early,
+    early_limit: Option<Duration>,
     status: Status,
 }
 
@@ -179,8 +163,21 @@ impl Worker {
             not_before: now,
             unconfirmed: false,
             owed: None,
+            staging: Staging::default(),
+            found: Found::default(),
+            disabling: disable::Disabling::default(),
+            stamping: stamp::Stamping::default(),
+            early: Early::Idle,
+            early_limit: None,
             status: Status::default(),
         }
+    }
+
+    /// Whether the next redirect may pause clients. After one that failed they have waited once in
+    /// vain; a host that is too slow for a pause must not keep its PgBouncer from being redirected.
+    #[must_use]
+    pub fn may_pause(&self) -> bool {
+        self.retry == Retry::default()
     }
 
     /// What is known and done so far.
@@ -193,6 +190,12 @@ impl Worker {
     #[must_use]
     pub fn observation(&self) -> Option<&Observation> {
         self.observation.as_ref()
+    }
+
+    /// What it was told about differences.
+    #[must_use]
+    pub fn reconciling(&self) -> Option<&Reconciling> {
+        self.assignment.reconciling.as_ref()
     }
 
     /// The addresses of its entries.
@@ -212,12 +215,18 @@ impl Worker {
             // What there is to do for it is told by a fresh look: another agent may just have done
             // it.
             self.looked = None;
+            if assignment.decision.is_some() {
+                self.stamping.forget();
+            }
             // An unreachable host may have come back with the very fault that caused the decision.
             if let Link::Down { retry_at } = &mut self.link {
                 *retry_at = (*retry_at).min(now);
             }
         }
-        self.assignment = assignment;
+        let before = std::mem::replace(&mut self.assignment, assignment);
+        self.file_stale |= self.compares_again(&before);
+        self.disabling.assigned(self.assignment.none_left);
+        self.suspect_changed();
     }
 
     /// What to do at `now`. Spurious calls are safe.
@@ -230,10 +239,11 @@ impl Worker {
                 (false, false) => Do::Connect,
             };
         }
-        if let Some(owed) = self.owed.as_ref()
-            && (now >= owed.due || (self.assignment.stopping && !self.assignment.leave_debt))
-        {
-            return Do::Pay(owed.clone());
+        if let Some(end) = self.end_early_pause(now) {
+            return end;
+        }
+        if let Some(pay) = self.pay(now) {
+            return pay;
         }
         if self.assignment.stopping {
             return Do::End;
@@ -249,18 +259,45 @@ impl Worker {
         if let Some(resolve) = self.orphan(observation) {
             return resolve;
         }
-        if now >= self.not_before
-            && let Some(redirect) = self.redirect(observation)
-        {
-            return redirect;
+        // Whose a pause is, is to be known before anything is decided about it.
+        let paused = !observation.paused(&self.routing).is_empty();
+        if paused && self.file_looked != self.looked {
+            return Do::Look { file: true };
         }
-        self.look(observation, now)
+        if now >= self.not_before
+            && let Some(redirect) = self
+                .redirect(observation)
+                .or_else(|| self.repair(observation))
+        {
+            // What is disabled may be ours to enable, which stands in the record on the host.
+            return match self.is_record_needed(observation) {
+                true => Do::Look { file: true },
+                false => redirect,
+            };
+        }
+        if self.disables(observation, now) {
+            return Do::Disable;
+        }
+        if let Some(decision) = self.to_stamp(observation, now) {
+            return Do::Stamp(decision);
+        }
+        if let Some(begin) = self.begin_early_pause(observation) {
+            return begin;
+        }
+        let look = self.look(observation, now);
+        if matches!(look, Do::Look { .. }) {
+            return look;
+        }
+        self.prepare(observation, now).unwrap_or(look)
     }
 
     /// The ways are open; the next thing is a look.
     pub fn connected(&mut self) {
         self.link = Link::Up;
         self.observation = None;
+        // Its version may be another one now.
+        self.staging.forget();
+        self.disabling.forget();
     }
 
     /// A way is broken, or could not be opened; try again after `wait`.
@@ -273,81 +310,46 @@ impl Worker {
         self.status.trouble = Some(trouble);
     }
 
-    /// A look was taken; `file` says whether the host was asked too.
-    pub fn observed(&mut self, observation: Observation, file: bool, now: Instant) {
-        self.looked = Some(now);
-        if file {
-            self.file_looked = Some(now);
-        }
-        let routes = |o: &Observation| {
-            self.routing
-                .names()
-                .map(|n| o.nodes_of(n, &self.routing))
-                .collect::<Vec<_>>()
-        };
-        let moved = self
-            .observation
-            .as_ref()
-            .is_some_and(|before| routes(before) != routes(&observation));
-        self.file_stale = !file && (self.file_stale || moved);
-        if self.file_stale {
-            // Nothing is said of it before both are known as they are together.
-            self.observation = Some(observation);
-            return;
-        }
-        let routing = &self.routing;
-        let nodes = |name: &String| observation.nodes_of(name, routing);
-        self.status.serves = routing.names().flat_map(nodes).collect();
-        let astray = |name: &&String| nodes(name).is_empty();
-        self.status.astray = routing.names().filter(astray).cloned().collect();
-        let foreign = |node| (node, observation.foreign_at(node, routing));
-        self.status.foreign = routing.nodes().map(foreign).collect();
-        self.status.paused = !left_paused(&observation, routing).is_empty();
-        self.status.generation = observation.file.generation;
-        self.status.file_active = observation.file.active;
-        self.status.on_record = observation.file.operation.is_some();
-        self.status.reached = true;
-        self.status.trouble = None;
-        // Whose a pause is stands in the record on the host, which must be as fresh as the pause.
-        let known = file || observation.paused(routing).is_empty();
-        if known {
-            self.judge(&observation);
-        }
-        self.observation = Some(observation);
-    }
-
     /// A redirect ended. Looks again before anything else.
     pub fn redirected(&mut self, outcome: Outcome, owed: Option<Owed>, random: f64, now: Instant) {
-        self.unconfirmed = matches!(outcome.end, End::Unconfirmed(_));
+        self.early_pause_over();
+        let decided = self.assignment.decision.is_some();
+        self.unconfirmed = decided && matches!(outcome.end, End::Unconfirmed(_));
         let wait = if outcome.serves() {
             self.retry.succeeded();
             Duration::ZERO
         } else {
             self.retry.failed(random)
         };
-        self.not_before = now + wait;
+        // Both nodes are alive when something is put right without a decision.
+        self.not_before = now + if decided { wait } else { UNHURRIED * wait };
+        self.staging.forget();
         if owed.is_some() {
             self.owed = owed;
             self.status.owes = true;
         }
-        self.status.outcome = Some(outcome);
+        if decided {
+            self.status.outcome = Some(outcome);
+        }
         self.observation = None;
     }
 
-    /// What was owed is paid.
-    pub fn paid(&mut self) {
-        self.owed = None;
-        self.status.owes = false;
+    /// What was due is paid; `rest` is still owed.
+    pub fn paid(&mut self, rest: Option<Owed>) {
+        self.status.owes = rest.is_some();
+        self.owed = rest;
         self.observation = None;
+        self.staging.forget();
     }
 
     /// What another operation left behind is cleared up.
     pub fn resolved(&mut self) {
         self.observation = None;
+        self.staging.forget();
     }
 
     /// Sets `settled` from what is served: nothing of ours is left to move, nothing open.
-    fn judge(&mut self, observation: &Observation) {
+    fn judge(&mut self, observation: &Observation, now: Instant) {
         let Some(decision) = &self.assignment.decision else {
             return;
         };
@@ -357,7 +359,10 @@ impl Worker {
         if kept || (gone && !self.status.paused && !self.unconfirmed) {
             self.status.settled = Some(decision.generation);
             if self.status.outcome.is_none() {
-                let warnings = scope.notes_foreign(&self.status, decision);
+                let mut warnings = scope.notes_foreign(&self.status, decision);
+                if self.assignment.stamps {
+                    warnings.extend(self.stamping.begin(decision, observation, now));
+                }
                 let end = End::Skipped(self.status.serving());
                 self.status.outcome = Some(Outcome {
                     generation: decision.generation,
@@ -374,6 +379,14 @@ impl Worker {
         }
     }
 
+    fn pay(&self, now: Instant) -> Option<Do> {
+        let owed = self.owed.as_ref()?;
+        let all = self.assignment.stopping && !self.assignment.leave_debt;
+        let (due, rest) = owed.split(if all { owed.settled_by() } else { now });
+        let token = owed.token.clone();
+        (!due.is_empty()).then_some(Do::Pay { token, due, rest })
+    }
+
     /// Another operation's debt, once its time is over. Our own is never there when this is asked:
     /// a redirect runs to its end before the next look.
     fn orphan(&self, observation: &Observation) -> Option<Do> {
@@ -382,7 +395,7 @@ impl Worker {
             .owed
             .as_ref()
             .is_some_and(|owed| owed.token == operation.token);
-        if ours || !operation.expired {
+        if ours || !operation.expired || !self.may_enable(&operation.debt, observation) {
             return None;
         }
         Some(Do::Resolve {
@@ -419,60 +432,4 @@ impl Worker {
             confirm,
         })
     }
-
-    fn look(&self, observation: &Observation, now: Instant) -> Do {
-        // The file is read when the consoles give a reason, or every now and then.
-        let hasty = observation
-            .processes
-            .iter()
-            .any(|p| p.server_login_retry == HASTY);
-        let paused = !observation.paused(&self.routing).is_empty();
-        let operation = observation.file.operation.iter();
-        let ours = |token: &String| self.owed.as_ref().is_some_and(|owed| owed.token == *token);
-        let others = operation
-            .filter(|operation| !ours(&operation.token))
-            .count()
-            > 0;
-        let reason = paused || (hasty && self.owed.is_none()) || others;
-        if reason && self.file_looked != self.looked {
-            return Do::Look { file: true };
-        }
-        let busy = self.assignment.busy || self.status.paused;
-        let interval = if busy {
-            LOOK_INTERVAL_BUSY
-        } else {
-            LOOK_INTERVAL
-        };
-        let next = self.looked.map_or(now, |looked| looked + interval);
-        if now >= next {
-            let old = self
-                .file_looked
-                .is_none_or(|looked| now >= looked + FILE_INTERVAL);
-            return Do::Look {
-                file: reason || old,
-            };
-        }
-        let mut until = next;
-        if let Some(owed) = &self.owed {
-            until = until.min(owed.due);
-        }
-        if self.assignment.decision.is_some() && self.not_before > now {
-            until = until.min(self.not_before);
-        }
-        Do::Wait(until)
-    }
-}
-
-/// Entries that are paused and that an operation on record has paused; the others are an
-/// operator's.
-#[must_use]
-pub fn left_paused(observation: &Observation, routing: &Routing) -> BTreeSet<String> {
-    let Some(operation) = &observation.file.operation else {
-        return BTreeSet::new();
-    };
-    observation
-        .paused(routing)
-        .intersection(&operation.debt.paused)
-        .cloned()
-        .collect()
 }

@@ -12,14 +12,23 @@ use std::time::Duration;
 use super::postgres::{self, PostgresError, Row, Session};
 use super::remote::{RemoteError, RemoteHost};
 use crate::conninfo::Conninfo;
-use crate::core::pooler::{EntryState, Version};
+use crate::core::pooler::{Capability, ClientState, EntryState, ServerState, Version};
+
+mod rows;
+#[cfg(test)]
+mod tests;
+
+mod connections;
 
 /// A login on a healthy PgBouncer takes 2 ms; SCRAM some more.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Everything but PAUSE answers at once; PgBouncer is one thread, and may be busy.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
-/// `SHOW VERSION` as a row, and `so_reuseport`, came with it.
-const OLDEST: Version = Version(1, 12, 0);
+
+/// To RESUME of a database.
+const NOT_PAUSED: &str = "is not paused";
+/// To KILL_CLIENT.
+const NO_CLIENT: &str = "client not found";
 
 /// Why a console was not reached, or what it said.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +99,7 @@ impl Console {
                     place: place.clone(),
                     reason: error.to_string(),
                 })?;
-        let version = Version::parse(&session.server_version).filter(|found| *found >= OLDEST);
-        let version = version.ok_or_else(|| ConsoleError::Version {
+        let version = supported(&session.server_version).ok_or_else(|| ConsoleError::Version {
             place: place.clone(),
             version: session.server_version.clone(),
         })?;
@@ -123,8 +131,15 @@ impl Console {
     /// # Errors
     /// As [`Console::command`].
     pub async fn databases(&self) -> Result<BTreeMap<String, EntryState>, ConsoleError> {
-        let rows = self.command("SHOW DATABASES").await?;
-        Ok(rows.into_iter().filter_map(entry).collect())
+        Ok(rows::databases(self.command("SHOW DATABASES").await?))
+    }
+
+    /// The settings in force that a SET or a RELOAD changes.
+    ///
+    /// # Errors
+    /// As [`Console::command`].
+    pub async fn settings(&self) -> Result<BTreeMap<String, String>, ConsoleError> {
+        Ok(rows::settings(self.command("SHOW CONFIG").await?))
     }
 
     /// One value of SHOW CONFIG.
@@ -132,11 +147,70 @@ impl Console {
     /// # Errors
     /// As [`Console::command`].
     pub async fn setting(&self, key: &str) -> Result<Option<String>, ConsoleError> {
-        let rows = self.command("SHOW CONFIG").await?;
-        let found = rows
-            .into_iter()
-            .find(|row| row.get("key").is_some_and(|k| k == key));
-        Ok(found.and_then(|mut row| row.remove("value")))
+        Ok(rows::setting(self.command("SHOW CONFIG").await?, key))
+    }
+
+    /// The connections that the process has to servers.
+    ///
+    /// # Errors
+    /// As [`Console::command`].
+    pub async fn servers(&self) -> Result<Vec<ServerState>, ConsoleError> {
+        Ok(rows::servers(self.command("SHOW SERVERS").await?))
+    }
+
+    /// The clients of the process, this console among them.
+    ///
+    /// # Errors
+    /// As [`Console::command`].
+    pub async fn clients(&self) -> Result<Vec<ClientState>, ConsoleError> {
+        Ok(rows::clients(self.command("SHOW CLIENTS").await?))
+    }
+
+    /// `KILL_CLIENT id`; `false`: it was gone already.
+    ///
+    /// # Errors
+    /// As [`Console::command`].
+    pub async fn kill_client(&self, id: u64) -> Result<bool, ConsoleError> {
+        match self.command(&kill_client_command(id)).await {
+            Ok(_) => Ok(true),
+            Err(ConsoleError::Answered { message, .. }) if message == NO_CLIENT => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets `values` again, each only where the value that `ours` names is still in force: what
+    /// somebody has SET since is not ours to undo.
+    ///
+    /// # Errors
+    /// As [`Console::command`].
+    pub async fn set_again(
+        &self,
+        values: &BTreeMap<String, String>,
+        ours: &[(&str, &str)],
+    ) -> Result<(), ConsoleError> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let in_force = self.settings().await?;
+        for (key, value) in ours {
+            let still = in_force.get(*key).is_some_and(|found| found == value);
+            if let (true, Some(before)) = (still, values.get(*key)) {
+                self.command(&set_command(key, before)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody has paused the process as a whole; `None` before 1.19, which does not tell.
+    ///
+    /// # Errors
+    /// As [`Console::command`].
+    pub async fn paused_as_a_whole(&self) -> Result<Option<bool>, ConsoleError> {
+        if !self.version.can(Capability::ShowState) {
+            return Ok(None);
+        }
+        let rows = self.command("SHOW STATE").await?;
+        Ok(Some(rows::paused_as_a_whole(&rows)))
     }
 
     /// Connections that the process has to servers at `host`:`port` for `database`, in a state that
@@ -150,19 +224,14 @@ impl Console {
         host: &str,
         port: u16,
     ) -> Result<usize, ConsoleError> {
-        let rows = self.command("SHOW SERVERS").await?;
-        let port = port.to_string();
-        let is = |row: &Row, key: &str, value: &str| row.get(key).is_some_and(|v| v == value);
-        let live = |row: &&Row| {
-            is(row, "database", database)
-                && is(row, "port", &port)
-                && !is(row, "close_needed", "1")
-                && (is(row, "addr", host) || host.parse::<std::net::IpAddr>().is_err())
-                && row.get("state").is_some_and(|state| {
-                    ["active", "idle", "used", "tested"].contains(&state.as_str())
-                })
+        let live = |server: &&ServerState| {
+            server.database == database
+                && server.port == port
+                && !server.close_needed
+                && (server.addr == host || host.parse::<std::net::IpAddr>().is_err())
+                && ["active", "idle", "used", "tested"].contains(&server.state.as_str())
         };
-        Ok(rows.iter().filter(live).count())
+        Ok(self.servers().await?.iter().filter(live).count())
     }
 
     /// Clients that wait for a server connection of `database`.
@@ -171,12 +240,7 @@ impl Console {
     /// As [`Console::command`].
     pub async fn waiting_clients(&self, database: &str) -> Result<u64, ConsoleError> {
         let rows = self.command("SHOW POOLS").await?;
-        let of_database = rows
-            .iter()
-            .filter(|row| row.get("database").is_some_and(|d| d == database));
-        Ok(of_database
-            .filter_map(|row| row.get("cl_waiting")?.parse::<u64>().ok())
-            .sum())
+        Ok(rows::waiting_clients(&rows, database))
     }
 
     /// `PAUSE database`, on a connection of its own, which is given up after `limit`: a PAUSE has
@@ -206,7 +270,19 @@ impl Console {
     pub async fn resume(&self, database: &str) -> Result<(), ConsoleError> {
         match self.command(&resume_command(database)).await {
             Ok(_) => Ok(()),
-            Err(ConsoleError::Answered { message, .. }) if message.contains("is not paused") => {
+            Err(ConsoleError::Answered { message, .. }) if message.contains(NOT_PAUSED) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `ENABLE database`; one that PgBouncer does not have needs none.
+    ///
+    /// # Errors
+    /// As [`Console::command`].
+    pub async fn enable(&self, database: &str) -> Result<(), ConsoleError> {
+        match self.command(&enable_command(database)).await {
+            Ok(_) => Ok(()),
+            Err(ConsoleError::Answered { message, .. }) if message.contains("no such database") => {
                 Ok(())
             }
             Err(error) => Err(error),
@@ -251,10 +327,39 @@ pub fn resume_command(database: &str) -> String {
     format!("RESUME {}", quote_name(database))
 }
 
+/// `KILL "database"`: drops every client of the entry, closes its connections and pauses it.
+#[must_use]
+pub fn kill_command(database: &str) -> String {
+    format!("KILL {}", quote_name(database))
+}
+
+/// `KILL_CLIENT id`.
+#[must_use]
+pub fn kill_client_command(id: u64) -> String {
+    format!("KILL_CLIENT {id}")
+}
+
+/// `DISABLE "database"`.
+#[must_use]
+pub fn disable_command(database: &str) -> String {
+    format!("DISABLE {}", quote_name(database))
+}
+
+/// `ENABLE "database"`.
+#[must_use]
+pub fn enable_command(database: &str) -> String {
+    format!("ENABLE {}", quote_name(database))
+}
+
 /// `SET key='value'`: unquoted, a value with a point is an invalid command.
 #[must_use]
 pub fn set_command(key: &str, value: &str) -> String {
     format!("SET {key}='{}'", value.replace('\'', "''"))
+}
+
+/// The version that is reported at login, if it is one that can be steered.
+fn supported(reported: &str) -> Option<Version> {
+    Version::parse(reported).filter(|version| version.can(Capability::BeSteered))
 }
 
 fn quote_name(name: &str) -> String {
@@ -296,23 +401,6 @@ async fn send(session: &Session, command: &str, limit: Duration) -> Result<Vec<R
                 reason: error.to_string(),
             },
         })
-}
-
-fn entry(mut row: Row) -> Option<(String, EntryState)> {
-    let name = row.remove("name")?;
-    let flag = |row: &Row, key: &str| row.get(key).is_some_and(|value| value != "0");
-    let state = EntryState {
-        paused: flag(&row, "paused"),
-        disabled: flag(&row, "disabled"),
-        host: row.remove("host").unwrap_or_default(),
-        port: row
-            .remove("port")
-            .and_then(|port| port.parse().ok())
-            .unwrap_or_default(),
-        dbname: row.remove("database").unwrap_or_default(),
-        force_user: row.remove("force_user"),
-    };
-    Some((name, state))
 }
 
 fn socket_path(conninfo: &Conninfo) -> Option<std::path::PathBuf> {

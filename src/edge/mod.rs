@@ -4,6 +4,7 @@
 //! of libraries stop here: they leave as errors of ours, with the chain of causes in one line.
 
 pub mod admin_console;
+pub mod descriptors;
 pub mod hook;
 pub mod libpq_files;
 pub mod log_file;

@@ -386,15 +386,13 @@ where
         | SslMode::VerifyCa
         | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
     });
-    let mut tls = tls::connector(conninfo, mode, &name.asked).map_err(PostgresError::Unusable)?;
-    let connect = tls
-        .connect::<S>(&name.told)
-        .map_err(PostgresError::Unusable)?;
-    let connected = config.connect_raw(stream, connect).await;
+    let tls = tls::Tls::new(conninfo, mode, &name.asked, &name.told);
+    let end = tls.end();
+    let connected = config.connect_raw(stream, tls).await;
     let (client, connection) =
-        connected.map_err(|error| match (tls.refusal(), classify(error)) {
+        connected.map_err(|error| match (end.refusal(), classify(error)) {
             (Some(refusal), _) => PostgresError::Unusable(refusal),
-            (None, PostgresError::Refused(reason)) if tls.may_be_refused() => {
+            (None, PostgresError::Refused(reason)) if end.may_be_refused() => {
                 PostgresError::Unusable(format!(
                     "closed after our certificate was shown, is it accepted? {reason}"
                 ))

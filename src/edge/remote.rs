@@ -1,160 +1,153 @@
 //! The host of a PgBouncer: its managed file, and a way to its unix sockets.
 //!
-//! Touches files only through one script (`host.sh`), run by `sh` here or through OpenSSH there, so
-//! that a local PgBouncer and a remote one go the same way. Decides nothing: what is staged,
-//! activated or rolled back, and when, is `core::sequence`'s; what the file holds is `render`'s.
+//! Touches files only through one script (`host.sh`), run by one `sh` (`shell`) here or through
+//! OpenSSH (`session`) there, so that a local PgBouncer and a remote one go the same way. Decides
+//! nothing: what is staged, activated or rolled back, and when, is `core::sequence`'s; what the
+//! file holds is `render`'s.
 //!
 //! No SFTP: comparing and renaming under a lock needs a command on the host anyway
 //! (SFTP cannot compare), so a host that allows none is refused when the session opens.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
-use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use openssh::{ForwardType, Session, Socket};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::chain;
-use crate::config;
+use crate::config::{self, NodeId};
 use crate::generation::Generation;
 
+mod beside;
+mod error;
+mod handshake;
 mod inspection;
+mod session;
+mod shell;
+mod switch;
 
+pub use error::RemoteError;
+pub use handshake::{AllTurns, Turns};
 pub use inspection::{Inspection, OperationRecord};
+use shell::{Answer, Broken, Shell, Start};
+pub use switch::{Place, Switch};
 
-const SCRIPT: &str = include_str!("host.sh");
-/// Covers TCP and banner (OpenSSH's `ConnectTimeout`, whole seconds).
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The handshake as a whole; longer than [`CONNECT_TIMEOUT`], because a `ssh` that is abandoned
-/// while it connects stays behind as a process.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// OpenSSH gives up after three of these without an answer.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// A master that nobody uses any more ends by itself, also when this process was killed.
-const IDLE: std::num::NonZeroUsize = std::num::NonZeroUsize::new(120).expect("120 is not zero");
-/// A question to OpenSSH's own process on this machine.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// One verb of the script. It takes the lock for at most 3 s.
 const VERB_TIMEOUT: Duration = Duration::from_secs(6);
-/// A PgBouncer configuration is some kilobytes; more than this is not one.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// A question that the shell answers by itself.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a file is read that is replaced while it is read.
+const INSPECT_TRIES: u32 = 3;
 
-/// Why something on a host could not be done. `Display` names the host or file, never its content.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoteError {
-    /// No session: refused, timed out, key or host key not accepted. Retrying may help.
-    #[error("connect to `{host}` by ssh: {reason}")]
-    Connect {
-        /// The destination as configured.
-        host: String,
-        /// OpenSSH's own words, shortened to one line.
-        reason: String,
-    },
-    /// The host lets us in, but runs no command.
-    #[error("`{host}` runs no command of ours ({reason}); repoint needs `sh` there")]
-    NoCommand {
-        /// The destination as configured.
-        host: String,
-        /// What came instead.
-        reason: String,
-    },
-    /// A newer decision is on the host already.
-    #[error("superseded: {0}")]
-    Superseded(String),
-    /// The file is not the one that was read: someone else wrote it in between.
-    #[error("{0}")]
-    Changed(String),
-    /// The script said no, for another reason.
-    #[error("{verb} on `{host}`: {reason}")]
-    Failed {
-        /// What was attempted.
-        verb: &'static str,
-        /// The destination as configured.
-        host: String,
-        /// The script's own words.
-        reason: String,
-    },
-    /// The session broke or stayed silent: it may have been done or not.
-    #[error("{verb} on `{host}`: {reason}")]
-    Lost {
-        /// What was attempted.
-        verb: &'static str,
-        /// The destination as configured.
-        host: String,
-        /// What happened.
-        reason: String,
-    },
+/// What [`RemoteHost::activate`] needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Activation<'a> {
+    /// Names the operation.
+    pub token: &'a str,
+    /// Whose staged file it is.
+    pub writer: NodeId,
+    /// Its place in the order of decisions.
+    pub generation: Generation,
+    /// SHA-256 of the file that was read before, or `absent`.
+    pub hash_read: &'a str,
+    /// SHA-256 of the staged file.
+    pub hash: &'a str,
+    /// For how long whoever looks leaves the debt to us.
+    pub lease: Duration,
+    /// What is owed from now on.
+    pub debt: &'a str,
+    /// What undoes it when its time is over, should there be something to undo.
+    pub switch: &'a Switch,
 }
 
 /// An open way to a host.
 #[derive(Debug)]
 pub struct RemoteHost {
     name: String,
-    file: PathBuf,
-    link: Link,
-    /// A verb got no answer: nothing more is tried here, because each try would wait as long again.
-    lost: AtomicBool,
+    /// `None` for this machine.
+    ssh: Option<Ssh>,
+    /// Does one verb at a time. Taken out for as long as a verb is under way, and put back only
+    /// with its whole answer: after any other end nothing more is tried here, because nobody knows
+    /// what the next answer would be an answer to, and each try would wait as long again.
+    shell: Mutex<Option<Shell>>,
 }
 
 #[derive(Debug)]
-enum Link {
-    Local,
-    Ssh {
-        session: Box<Session>,
-        sockets: PathBuf,
-    },
+struct Ssh {
+    session: Arc<Session>,
+    sockets: PathBuf,
 }
 
 impl RemoteHost {
-    /// Opens the way to `host` and to `file` on it. `sockets` is a directory of this process alone.
+    /// Opens the way to the host of a PgBouncer and to its file there. `sockets` is a directory of
+    /// this process alone; `turns` are those of the host.
     ///
     /// # Errors
-    /// [`RemoteError::Connect`] and [`RemoteError::NoCommand`].
+    /// [`RemoteError::Connect`], [`RemoteError::NoCommand`], [`RemoteError::Sudo`]; that the
+    /// directory is not there; [`RemoteError::Lost`].
     pub async fn open(
-        host: &config::Host,
-        file: &Path,
+        pgbouncer: &config::PgBouncer,
         sockets: &Path,
+        turns: &Turns,
     ) -> Result<Self, RemoteError> {
-        let (name, link) = match host {
-            config::Host::Local => ("local".to_owned(), Link::Local),
+        let (name, ssh) = match &pgbouncer.host {
+            config::Host::Local => ("local".to_owned(), None),
             config::Host::Ssh {
                 destination,
                 port,
                 config,
             } => {
-                let session = connect(destination, *port, config.as_deref(), sockets).await?;
-                let link = Link::Ssh {
-                    session: Box::new(session),
+                let connect =
+                    session::connect(destination, *port, config.as_deref(), sockets, turns);
+                let ssh = Ssh {
+                    session: Arc::new(connect.await?),
                     sockets: sockets.to_owned(),
                 };
-                (destination.clone(), link)
+                (destination.clone(), Some(ssh))
             }
         };
-        let opened = Self {
-            name,
-            file: file.to_owned(),
-            link,
-            lost: AtomicBool::new(false),
+        let start = Start {
+            file: &pgbouncer.file,
+            in_place: pgbouncer.in_place,
+            sudo: pgbouncer.sudo.as_ref().map(|user| user.0.as_str()),
         };
-        opened.prove_that_commands_run().await?;
-        Ok(opened)
+        let session = ssh.as_ref().map(|ssh| &ssh.session);
+        let started = timeout(VERB_TIMEOUT, Shell::start(session, &start)).await;
+        let lost = |reason| RemoteError::Lost {
+            verb: "look",
+            host: name.clone(),
+            reason,
+        };
+        let shell = match started {
+            Ok(started) => started.map_err(lost)?,
+            Err(_) => return Err(lost("no answer".to_owned())),
+        };
+        let first = timeout(VERB_TIMEOUT, shell.ask("inspect", &[], &[])).await;
+        let first = first.unwrap_or(Err(Broken::Silent));
+        let shell = first_look(&name, start.sudo, first)?;
+        Ok(Self {
+            name,
+            ssh,
+            shell: Mutex::new(Some(shell)),
+        })
     }
 
-    /// Whether the session is known to be gone. A session that has only just died still looks
-    /// alive.
+    /// Whether the host still answers: the shell there is asked. While a verb is under way, that
+    /// verb's own end tells.
     pub async fn alive(&self) -> bool {
-        if self.lost.load(Ordering::Relaxed) {
+        let Ok(mut place) = self.shell.try_lock() else {
+            return true;
+        };
+        let Some(shell) = place.take() else {
             return false;
+        };
+        let answer = timeout(ALIVE_TIMEOUT, shell.ask("ping", &[], &[])).await;
+        if let Ok(Ok((shell, _))) = answer {
+            *place = Some(shell);
         }
-        match &self.link {
-            Link::Local => true,
-            // The master process is asked, here; it too may hang.
-            Link::Ssh { session, .. } => {
-                matches!(timeout(CHECK_TIMEOUT, session.check()).await, Ok(Ok(())))
-            }
-        }
+        place.is_some()
     }
 
     /// Reads the file and what is on record about it.
@@ -162,56 +155,62 @@ impl RemoteHost {
     /// # Errors
     /// [`RemoteError::Failed`] when the directory is not there, [`RemoteError::Lost`].
     pub async fn inspect(&self) -> Result<Inspection, RemoteError> {
-        let output = self.verb("inspect", &[], &[]).await?;
-        inspection::parse(&output).ok_or_else(|| RemoteError::NoCommand {
-            host: self.name.clone(),
-            reason: "the answer is not that of a plain `sh`".to_owned(),
-        })
+        for _ in 1..INSPECT_TRIES {
+            let inspection = self.look().await?;
+            if inspection.is_whole() {
+                return Ok(inspection);
+            }
+        }
+        self.look().await
     }
 
-    /// Puts `content` beside the file, with its owner and mode, on disk, and records what will be
-    /// owed should we vanish before `lease` is over.
+    /// Puts `content` beside the file, with its owner and mode, on disk; `writer` and `hash` name
+    /// it. What the same writer had staged before goes, but for what is in `keep`.
     ///
     /// # Errors
     /// All of [`RemoteError`] but the first two; nothing was put in place.
     pub async fn stage(
         &self,
-        token: &str,
+        writer: NodeId,
         content: &[u8],
         hash: &str,
-        lease: Duration,
-        debt: &str,
+        keep: &[String],
     ) -> Result<(), RemoteError> {
-        let lease = lease.as_secs().to_string();
-        self.verb("stage", &[token, hash, &lease, debt], content)
-            .await
-            .map(drop)
+        let writer = writer.to_string();
+        let mut arguments = vec![writer.as_str(), hash];
+        arguments.extend(keep.iter().map(String::as_str));
+        self.verb("stage", &arguments, content).await.map(drop)
     }
 
-    /// Renames the staged file into place, if the file there is the one that was read
-    /// (`hash_read`) and not of a newer generation. The old one is kept as `.prev`.
+    /// Renames the staged file into place, if the file there is the one that was read and not of a
+    /// newer generation, with the debt on record. The old one is kept as `.prev`.
     ///
     /// # Errors
     /// [`RemoteError::Superseded`], [`RemoteError::Changed`]: not done, and someone else did
-    /// something. After [`RemoteError::Lost`] it must be read whether it was done.
-    pub async fn activate(
-        &self,
-        token: &str,
-        generation: Generation,
-        hash_read: &str,
-        hash: &str,
-    ) -> Result<(), RemoteError> {
+    /// something. [`RemoteError::NotStaged`]: not done; it can be staged anew. After
+    /// [`RemoteError::Lost`] it must be read whether it was done.
+    pub async fn activate(&self, activation: &Activation<'_>) -> Result<(), RemoteError> {
+        let generation = activation.generation;
         let (number, node_id) = (
             generation.number.to_string(),
             generation.node_id.to_string(),
         );
-        self.verb(
-            "activate",
-            &[token, &number, &node_id, hash_read, hash],
-            &[],
-        )
-        .await
-        .map(drop)
+        let (writer, lease) = (
+            activation.writer.to_string(),
+            activation.lease.as_secs().to_string(),
+        );
+        let mut arguments = vec![
+            activation.token,
+            &number,
+            &node_id,
+            activation.hash_read,
+            activation.hash,
+            &writer,
+            &lease,
+            activation.debt,
+        ];
+        arguments.extend(activation.switch.words());
+        self.verb("activate", &arguments, &[]).await.map(drop)
     }
 
     /// Puts the previous file back, if what is there is still exactly what this operation put
@@ -238,13 +237,13 @@ impl RemoteHost {
     ///
     /// # Errors
     /// [`RemoteError::Failed`], [`RemoteError::Lost`].
-    pub async fn record(
+    pub async fn update(
         &self,
         token: &str,
         lease: Duration,
         debt: &str,
     ) -> Result<(), RemoteError> {
-        self.verb("record", &[token, &lease.as_secs().to_string(), debt], &[])
+        self.verb("update", &[token, &lease.as_secs().to_string(), debt], &[])
             .await
             .map(drop)
     }
@@ -262,11 +261,11 @@ impl RemoteHost {
     /// # Errors
     /// [`RemoteError::Failed`] when the session refuses.
     pub async fn socket(&self, socket: &Path) -> Result<PathBuf, RemoteError> {
-        let Link::Ssh { session, sockets } = &self.link else {
+        let Some(Ssh { session, sockets }) = &self.ssh else {
             return Ok(socket.to_owned());
         };
         let mut name = String::from("s");
-        for byte in &sha256(socket.as_os_str().as_encoded_bytes())[..4] {
+        for byte in &inspection::sha256(socket.as_os_str().as_encoded_bytes())[..4] {
             name.push_str(&format!("{byte:02x}"));
         }
         let here = sockets.join(name);
@@ -293,196 +292,105 @@ impl RemoteHost {
 
     /// Ends the session; the master process of OpenSSH with it.
     pub async fn close(self) {
-        if let Link::Ssh { session, .. } = self.link {
-            let _ = timeout(CONNECT_TIMEOUT, session.close()).await;
+        drop(self.shell);
+        let session = self.ssh.map(|ssh| Arc::try_unwrap(ssh.session));
+        // The shell had the other half of it; a session that is dropped ends as well.
+        if let Some(Ok(session)) = session {
+            let _ = timeout(session::CONNECT_TIMEOUT, session.close()).await;
         }
     }
 
-    async fn prove_that_commands_run(&self) -> Result<(), RemoteError> {
-        match self.inspect().await {
-            Ok(_) => Ok(()),
-            Err(RemoteError::Failed { reason, .. }) if reason.starts_with("no directory for") => {
-                Err(RemoteError::Failed {
-                    verb: "look",
-                    host: self.name.clone(),
-                    reason,
-                })
-            }
-            Err(RemoteError::Failed { reason, .. } | RemoteError::NoCommand { reason, .. }) => {
-                Err(RemoteError::NoCommand {
-                    host: self.name.clone(),
-                    reason,
-                })
-            }
-            Err(error) => Err(error),
-        }
+    async fn look(&self) -> Result<Inspection, RemoteError> {
+        let output = self.verb("inspect", &[], &[]).await?;
+        inspection::parse(&output).ok_or_else(|| RemoteError::NoCommand {
+            host: self.name.clone(),
+            reason: NOT_A_SHELL.to_owned(),
+        })
     }
 
     async fn verb(
         &self,
         verb: &'static str,
         arguments: &[&str],
-        input: &[u8],
+        content: &[u8],
     ) -> Result<Vec<u8>, RemoteError> {
+        let failed = |reason: String| {
+            let host = self.name.clone();
+            RemoteError::Failed { verb, host, reason }
+        };
         let lost = |reason: String| {
-            self.lost.store(true, Ordering::Relaxed);
             let host = self.name.clone();
             RemoteError::Lost { verb, host, reason }
         };
-        if self.lost.load(Ordering::Relaxed) {
-            return Err(lost("the session is lost".to_owned()));
+        if arguments.iter().any(|text| text.bytes().any(|b| b < b' ')) {
+            return Err(failed("a control character in what is sent".to_owned()));
         }
-        let file = self.file.to_string_lossy();
-        let mut words = vec!["-c", SCRIPT, "repoint", verb, file.as_ref()];
-        words.extend_from_slice(arguments);
-        let run = async {
-            match &self.link {
-                Link::Local => run_here(&words, input).await,
-                Link::Ssh { session, .. } => run_there(session, &words, input).await,
-            }
+        let work = async {
+            let mut place = self.shell.lock().await;
+            let Some(shell) = place.take() else {
+                return Err(Broken::Gone("the session is lost".to_owned()));
+            };
+            let (shell, answer) = shell.ask(verb, arguments, content).await?;
+            *place = Some(shell);
+            Ok(answer)
         };
-        let end = timeout(VERB_TIMEOUT, run)
+        let answer = timeout(VERB_TIMEOUT, work)
             .await
-            .map_err(|_| lost("no answer".to_owned()))?;
-        let end = end.map_err(|reason| lost(one_line(&reason)))?;
-        let reason = one_line(&String::from_utf8_lossy(&end.error));
-        match end.status {
-            Some(0) => Ok(end.output),
-            Some(20) => Err(RemoteError::Superseded(reason)),
-            Some(21) => Err(RemoteError::Changed(reason)),
-            Some(status) => Err(RemoteError::Failed {
-                verb,
-                host: self.name.clone(),
-                reason: if reason.is_empty() {
-                    format!("exit status {status}")
-                } else {
-                    reason
-                },
-            }),
-            None => Err(lost("ended by a signal".to_owned())),
+            .unwrap_or(Err(Broken::Silent))
+            .map_err(|broken| lost(broken.to_string()))?;
+        let reason = one_line(&String::from_utf8_lossy(&answer.error));
+        match answer.status {
+            0 => Ok(answer.output),
+            20 => Err(RemoteError::Superseded(reason)),
+            21 => Err(RemoteError::Changed(reason)),
+            25 => Err(RemoteError::NotStaged(reason)),
+            26 => Err(RemoteError::Occupied(reason)),
+            // A shell says so of one that was ended by a signal: it may have done it before.
+            status if status > 128 => Err(lost(format!("ended by signal {}", status - 128))),
+            status if reason.is_empty() => Err(failed(format!("exit status {status}"))),
+            _ => Err(failed(reason)),
         }
     }
 }
 
-struct End {
-    status: Option<i32>,
-    output: Vec<u8>,
-    error: Vec<u8>,
-}
+const NOT_A_SHELL: &str = "the answer is not that of a plain `sh`";
 
-async fn connect(
-    destination: &str,
-    port: Option<u16>,
-    config: Option<&Path>,
-    sockets: &Path,
-) -> Result<Session, RemoteError> {
-    let mut builder = SessionBuilder::default();
-    builder
-        .known_hosts_check(KnownHosts::Strict)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .server_alive_interval(ALIVE_INTERVAL)
-        .control_persist(ControlPersist::IdleFor(IDLE))
-        .control_directory(sockets);
-    if let Some(port) = port {
-        builder.port(port);
-    }
-    if let Some(config) = config {
-        builder.config_file(config);
-    }
-    let refused = |reason| RemoteError::Connect {
-        host: destination.to_owned(),
+/// Judges the first answer: is there a shell at all, and can it find the file?
+fn first_look(
+    name: &str,
+    sudo: Option<&str>,
+    first: Result<(Shell, Answer), Broken>,
+) -> Result<Shell, RemoteError> {
+    let host = name.to_owned();
+    let (verb, no_command) = ("look", |reason| RemoteError::NoCommand {
+        host: name.to_owned(),
         reason,
-    };
-    match timeout(HANDSHAKE_TIMEOUT, builder.connect_mux(destination)).await {
-        Ok(Ok(session)) => Ok(session),
-        Ok(Err(error)) => Err(refused(ssh_reason(&chain(&error)))),
-        Err(_) => Err(refused(format!(
-            "no session within {} s",
-            HANDSHAKE_TIMEOUT.as_secs()
-        ))),
-    }
-}
-
-async fn run_here(words: &[&str], input: &[u8]) -> Result<End, String> {
-    let mut child = tokio::process::Command::new("sh")
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("run `sh`: {error}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A script that ended early closes its end; its exit status says why.
-        let _ = stdin.write_all(input).await;
-    }
-    let output = child
-        .wait_with_output()
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok(End {
-        status: output.status.code(),
-        output: output.stdout,
-        error: output.stderr,
-    })
-}
-
-async fn run_there(session: &Session, words: &[&str], input: &[u8]) -> Result<End, String> {
-    let mut command = session.command("sh");
-    command.args(words).stdin(openssh::Stdio::piped());
-    command
-        .stdout(openssh::Stdio::piped())
-        .stderr(openssh::Stdio::piped());
-    let mut child = command.spawn().await.map_err(|error| chain(&error))?;
-    if let Some(mut stdin) = child.stdin().take() {
-        let _ = stdin.write_all(input).await;
-    }
-    let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
-    let (mut output, mut error) = (Vec::new(), Vec::new());
-    let read_output = async {
-        if let Some(stdout) = stdout {
-            let _ = stdout.take(FILE_BYTES_MAX).read_to_end(&mut output).await;
+    });
+    let (shell, answer) = match (first, sudo) {
+        (Ok(first), _) => first,
+        (Err(Broken::Ended(reason)), None) => return Err(no_command(reason)),
+        (Err(Broken::Ended(reason)), Some(user)) => {
+            let user = user.to_owned();
+            return Err(RemoteError::Sudo { host, user, reason });
+        }
+        (Err(broken), _) => {
+            let reason = broken.to_string();
+            return Err(RemoteError::Lost { verb, host, reason });
         }
     };
-    let read_error = async {
-        if let Some(stderr) = stderr {
-            let _ = stderr.take(FILE_BYTES_MAX).read_to_end(&mut error).await;
-        }
-    };
-    tokio::join!(read_output, read_error);
-    match child.wait().await {
-        Ok(status) => Ok(End {
-            status: status.code(),
-            output,
-            error,
-        }),
-        // `sh` itself is missing: exit status 127, which the crate turns into an error.
-        Err(openssh::Error::Remote(error)) => Ok(End {
-            status: Some(127),
-            output,
-            error: error.to_string().into_bytes(),
-        }),
-        Err(error) => Err(chain(&error)),
+    if answer.status != 0 {
+        let reason = one_line(&String::from_utf8_lossy(&answer.error));
+        return Err(RemoteError::Failed { verb, host, reason });
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).into()
-}
-
-/// OpenSSH explains a changed host key with a banner of ten lines: the last one says it.
-fn ssh_reason(text: &str) -> String {
-    if text.contains("Host key verification failed") {
-        return "host key verification failed: the host is not in known_hosts, or its key changed"
-            .to_owned();
+    match inspection::parse(&answer.output) {
+        Some(_) => Ok(shell),
+        None => Err(no_command(NOT_A_SHELL.to_owned())),
     }
-    one_line(text)
 }
 
 fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(300) {
+    match line.char_indices().nth(600) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }

@@ -33,34 +33,71 @@ pub fn hash(bytes: &[u8]) -> String {
 
 /// The whole file: the line, then `body`.
 #[must_use]
-pub fn with_header(generation: Generation, active: NodeId, writer: NodeId, body: &str) -> Vec<u8> {
-    let hash = hash(body.as_bytes());
+pub fn with_header(
+    generation: Generation,
+    active: NodeId,
+    writer: NodeId,
+    body: impl AsRef<[u8]>,
+) -> Vec<u8> {
+    let body = body.as_ref();
+    let hash = hash(body);
     let line =
-        format!("{BEGIN}generation={generation} active={active} writer={writer} sha256={hash}");
-    format!("{line}\n{body}").into_bytes()
+        format!("{BEGIN}generation={generation} active={active} writer={writer} sha256={hash}\n");
+    [line.as_bytes(), body].concat()
 }
 
 /// Reads the line, and whether what follows is what it was written for. `None`: not a file of ours,
-/// or of a format that this version does not know.
+/// or of a format that this version does not know. A line that is not the first any more still
+/// tells whose file it was: somebody wrote something above it.
 #[must_use]
 pub fn read(file: &[u8]) -> Option<(Header, bool)> {
-    let end = file.iter().position(|byte| *byte == b'\n')?;
-    let line = std::str::from_utf8(&file[..end])
-        .ok()?
-        .strip_prefix(BEGIN)?;
+    let mut above = 0;
+    for line in file.split_inclusive(|byte| *byte == b'\n') {
+        let header = line.strip_suffix(b"\n").and_then(parse);
+        let below = above + line.len();
+        if let Some(header) = header {
+            let untouched = above == 0 && header.hash == hash(&file[below..]);
+            return Some((header, untouched));
+        }
+        above = below;
+    }
+    None
+}
+
+/// What is not ours: the file without the line, wherever it is.
+#[must_use]
+pub fn body(file: &[u8]) -> Vec<u8> {
+    let lines = file.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .filter(|line| !is_ours(line))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+/// Whether it is a line of ours, of this format or of another one.
+#[must_use]
+pub fn is_ours(line: &[u8]) -> bool {
+    const ANY_FORMAT: &[u8] = b";repoint v";
+    let generation = b" generation=";
+    line.starts_with(ANY_FORMAT)
+        && line
+            .windows(generation.len())
+            .any(|part| part == generation)
+}
+
+fn parse(line: &[u8]) -> Option<Header> {
+    let line = std::str::from_utf8(line).ok()?.strip_prefix(BEGIN)?;
     let value = |key: &str| {
         line.split(' ')
             .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     };
     let node = |key: &str| value(key)?.parse().ok().map(NodeId);
-    let header = Header {
+    Some(Header {
         generation: Generation::parse(value("generation")?)?,
         active: node("active")?,
         writer: node("writer")?,
         hash: value("sha256")?.to_owned(),
-    };
-    let untouched = header.hash == hash(&file[end + 1..]);
-    Some((header, untouched))
+    })
 }
 
 #[cfg(test)]
@@ -98,6 +135,17 @@ mod tests {
         let mut file = with_header(GENERATION, NodeId(1), NodeId(1), "[databases]\n");
         file.extend(b"; edited\n");
         assert!(!read(&file).unwrap().1);
+    }
+
+    #[test]
+    fn a_line_with_something_above_it_is_still_found_and_is_no_part_of_the_body() {
+        let ours = with_header(GENERATION, NodeId(1), NodeId(1), "[databases]\n");
+        let file = [b"; \xfc above\n".as_slice(), &ours, b"; below"].concat();
+        let (header, untouched) = read(&file).unwrap();
+        assert_eq!((header.generation, untouched), (GENERATION, false));
+        assert_eq!(body(&file), b"; \xfc above\n[databases]\n; below");
+        assert_eq!(body(b";repoint v1 of mine\n"), b";repoint v1 of mine\n");
+        assert_eq!(body(b";repoint v2 generation=1.1 x=y\r\nz"), b"z");
     }
 
     #[test]

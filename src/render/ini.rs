@@ -11,9 +11,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 mod check;
+mod edit;
+mod fit;
+mod line;
+mod masked;
+mod settings;
 mod value;
 
+use line::{Line, Rest};
+
 pub use check::{Finding, Version, accepted_keys, check};
+pub use edit::{EditError, Wanted, edit};
+pub use fit::{ConsoleUser, Origin, There, fit};
+pub use masked::masked;
 pub use value::{
     ConnectionStringError, NameError, QuoteError, check_database_name, parse_connection_string,
     quote,
@@ -81,17 +91,25 @@ pub struct IniError {
 
 /// Reads a file as PgBouncer does, up to the first line that it would not accept.
 pub fn parse(text: &str) -> Result<Ini, IniError> {
+    let (ini, errors) = parse_to_the_end(text);
+    errors.into_iter().next().map_or(Ok(ini), Err)
+}
+
+/// Reads a file with what is wrong in it: all lines that PgBouncer would accept, and all errors.
+fn parse_to_the_end(text: &str) -> (Ini, Vec<IniError>) {
     let mut ini = Ini {
         sections: Vec::new(),
         includes: Vec::new(),
         entries: Vec::new(),
     };
+    let mut errors = Vec::new();
     for (index, content) in text.split('\n').enumerate() {
         let line = index + 1;
-        ini.read_line(line, content)
-            .map_err(|what| IniError { line, what })?;
+        if let Err(what) = ini.read_line(line, content) {
+            errors.push(IniError { line, what });
+        }
     }
-    Ok(ini)
+    (ini, errors)
 }
 
 impl Ini {
@@ -105,68 +123,44 @@ impl Ini {
 
     /// Takes one line, or says what is wrong with it.
     fn read_line(&mut self, line: usize, content: &str) -> Result<(), String> {
-        if content.contains('\0') {
-            return Err("zero byte; PgBouncer would stop reading there".to_owned());
-        }
-        let mut rest = content.trim_start_matches(is_blank);
-        while let Some(header) = rest.strip_prefix('[') {
-            let Some((name, after)) = header.split_once(']') else {
-                return Err("`[` without `]`".to_owned());
-            };
-            self.sections.push(Section {
+        let Line { sections, rest } = line::read(content)?;
+        self.sections
+            .extend(sections.into_iter().map(|name| Section {
                 name: name.to_owned(),
                 line,
                 settings: Vec::new(),
-            });
-            rest = after.trim_start_matches(is_blank);
-        }
-        if rest.is_empty() || rest.starts_with(['#', ';']) {
-            return Ok(());
-        }
-        match rest.strip_prefix("%include") {
-            Some(path) => self.read_include(line, path),
-            None => self.read_setting(line, rest),
+            }));
+        match rest {
+            Rest::Nothing | Rest::Comment => Ok(()),
+            Rest::Include(path) => {
+                let path = path.to_owned();
+                self.includes.push(Include { line, path });
+                Ok(())
+            }
+            Rest::Setting(setting) => self.take_setting(line, setting.key, setting.value),
         }
     }
 
-    fn read_include(&mut self, line: usize, path: &str) -> Result<(), String> {
-        let file = path.trim_matches(is_blank);
-        if !path.starts_with([' ', '\t']) || file.is_empty() {
-            return Err("`%include` without a space and a file name".to_owned());
-        }
-        self.includes.push(Include {
-            line,
-            path: file.to_owned(),
-        });
-        Ok(())
-    }
-
-    fn read_setting(&mut self, line: usize, content: &str) -> Result<(), String> {
-        let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '*');
-        let after_key = content.trim_start_matches(is_key);
-        let key = &content[..content.len() - after_key.len()];
-        let value = after_key.trim_start_matches([' ', '\t']).strip_prefix('=');
-        let (false, Some(value)) = (key.is_empty(), value) else {
-            return Err("not `key = value`; keys are made of A-Z a-z 0-9 _ . - *".to_owned());
-        };
-        let value = value
-            .trim_start_matches([' ', '\t'])
-            .trim_end_matches(is_blank);
+    fn take_setting(&mut self, line: usize, key: &str, value: &str) -> Result<(), String> {
         let Some(section) = self.sections.last_mut() else {
-            return Err(format!("`{key}` stands before any [section]"));
+            return Err(before_any_section(key));
         };
-        if section.name == "databases" {
-            let values = parse_connection_string(value)
-                .map_err(|error| format!("database entry `{key}`: {error}{}", hint(value)))?;
-            self.entries.push((key.to_owned(), Entry { line, values }));
-        }
         section.settings.push(KeyValue {
             line,
             key: key.to_owned(),
             value: value.to_owned(),
         });
+        if section.name == "databases" {
+            let values = parse_connection_string(value)
+                .map_err(|error| format!("database entry `{key}`: {error}{}", hint(value)))?;
+            self.entries.push((key.to_owned(), Entry { line, values }));
+        }
         Ok(())
     }
+}
+
+fn before_any_section(key: &str) -> String {
+    format!("`{key}` stands before any [section]; write `[databases]` on a line above it")
 }
 
 fn hint(value: &str) -> &'static str {
@@ -175,11 +169,6 @@ fn hint(value: &str) -> &'static str {
     } else {
         ""
     }
-}
-
-/// The blanks of C's `isspace`, which is what PgBouncer asks.
-fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
 }
 
 impl Entry {
@@ -281,7 +270,6 @@ mod tests {
             ("[a]\nb", 2, "not `key = value`"),
             ("[a]\n= b", 2, "not `key = value`"),
             ("[a]\nb c = d", 2, "not `key = value`"),
-            ("[databases]\n'my db' = host=a", 2, "not `key = value`"),
             ("[databases]\n\"db\" = host=a", 2, "not `key = value`"),
             ("[a]\n%include", 2, "file name"),
             ("[a]\n%include/x", 2, "file name"),

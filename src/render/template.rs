@@ -1,8 +1,9 @@
-//! Tera templates to bytes: what a template may see, and what it may not write.
+//! The body of a managed file: rendered from a Tera template, or the present one, edited.
 //!
-//! Decides nothing about routing. Reads no file: the operator's template comes in as text. Every
-//! value that a template prints goes through one gate that refuses control characters, so that no
-//! value can become a line of its own, whatever the template does with it.
+//! Decides what a template may see and what it may not write; nothing about routing. Reads no file:
+//! the operator's template comes in as text. Every value that a template prints goes through one
+//! gate that refuses control characters, so that no value can become a line of its own, whatever
+//! the template does with it.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,7 +13,7 @@ use tera::{Context, Kwargs, State, Tera};
 
 use crate::config::{Node, NodeId, PgBouncer, Setting, Template};
 use crate::conninfo::server_address::ServerAddress;
-use crate::render::ini;
+use crate::render::ini::{self, EditError, QuoteError};
 
 const NAME: &str = "template";
 const DATABASES: &str = include_str!("../../templates/databases.ini");
@@ -39,7 +40,18 @@ pub enum RenderError {
         /// Which value, and why.
         reason: String,
     },
+    /// The file on the host cannot be read.
+    #[error("the file of `{pgbouncer}` cannot be edited: {reason}")]
+    Edit {
+        /// The PgBouncer.
+        pgbouncer: String,
+        /// The line, why, and what to do.
+        reason: String,
+    },
 }
+
+/// Each entry, with the node that it points at and its address there.
+pub type Entries<'a> = BTreeMap<String, (&'a Node, ServerAddress)>;
 
 /// One entry, as a template sees it.
 #[derive(Debug, Serialize)]
@@ -62,11 +74,11 @@ struct NodeValues<'a> {
     node_name: &'a str,
 }
 
-/// The template of one PgBouncer, compiled.
+/// The template of one PgBouncer, compiled, if it has one.
 #[derive(Debug)]
 pub struct Renderer {
     pgbouncer: PgBouncer,
-    tera: Tera,
+    tera: Option<Tera>,
 }
 
 impl Renderer {
@@ -76,34 +88,44 @@ impl Renderer {
     /// [`RenderError::Template`].
     pub fn new(pgbouncer: &PgBouncer, text: Option<&str>) -> Result<Self, RenderError> {
         let text = match (&pgbouncer.template, text) {
-            (Template::Databases, _) => DATABASES,
-            (Template::PgBouncerIni, _) => PGBOUNCER_INI,
-            (Template::File(_), text) => text.unwrap_or_default(),
+            (Template::Edit, _) => None,
+            (Template::Databases, _) => Some(DATABASES),
+            (Template::PgBouncerIni, _) => Some(PGBOUNCER_INI),
+            (Template::File(_), text) => Some(text.unwrap_or_default()),
+        };
+        let mut renderer = Self {
+            pgbouncer: pgbouncer.clone(),
+            tera: None,
+        };
+        let Some(text) = text else {
+            return Ok(renderer);
         };
         let mut tera = Tera::default();
         // "Escaping" is the gate: it changes nothing, and refuses what could end a line.
         tera.autoescape_on([""]);
         tera.set_escape_fn(refuse_control_characters);
         tera.register_filter("ini", ini_filter);
-        let renderer = |tera| Self {
-            pgbouncer: pgbouncer.clone(),
-            tera,
-        };
-        match tera.add_raw_template(NAME, text) {
-            Ok(()) => Ok(renderer(tera)),
-            Err(error) => Err(renderer(Tera::default()).template_error(&error)),
-        }
+        tera.add_raw_template(NAME, text)
+            .map_err(|error| renderer.template_error(&error))?;
+        renderer.tera = Some(tera);
+        Ok(renderer)
     }
 
-    /// Renders the body of the file, in which each entry points at the node that `at` names.
+    /// Whether there is a template, so that the whole file is ours.
+    #[must_use]
+    pub fn has_template(&self) -> bool {
+        self.tera.is_some()
+    }
+
+    /// Gives the body of the file, made of nothing but the entries; each points at the node that
+    /// `at` names.
     ///
     /// # Errors
     /// [`RenderError`].
-    pub fn render(
-        &self,
-        active: &Node,
-        at: &BTreeMap<String, (&Node, ServerAddress)>,
-    ) -> Result<String, RenderError> {
+    pub fn render(&self, active: &Node, at: &Entries<'_>) -> Result<Vec<u8>, RenderError> {
+        let Some(tera) = &self.tera else {
+            return self.edit(&[], at);
+        };
         let mut databases = Vec::new();
         for (name, (node, address)) in at {
             databases.push(self.database(name, node, address)?);
@@ -117,9 +139,42 @@ impl Renderer {
         context.insert("node", &node);
         context.insert("databases", &databases);
         context.insert("settings", &self.pgbouncer.settings);
-        self.tera
-            .render(NAME, &context)
+        let rendered = tera.render(NAME, &context);
+        rendered
+            .map(String::into_bytes)
             .map_err(|error| self.template_error(&error))
+    }
+
+    /// Gives `present` with the entries in it as they are to be, and nothing else changed.
+    ///
+    /// # Errors
+    /// [`RenderError::Edit`] and [`RenderError::Value`].
+    pub fn edit(&self, present: &[u8], at: &Entries<'_>) -> Result<Vec<u8>, RenderError> {
+        let wanted = at.iter();
+        let wanted = wanted.map(|(name, (_, address))| (name.clone(), self.pairs(name, address)));
+        ini::edit(present, &wanted.collect()).map_err(|error| match error {
+            EditError::Value { entry, key, reason } => self.value_error(&entry, &key, &reason),
+            EditError::Line { .. } => RenderError::Edit {
+                pgbouncer: self.pgbouncer.name.clone(),
+                reason: error.to_string(),
+            },
+        })
+    }
+
+    /// All that is in an entry of ours, in the order in which it is written.
+    fn pairs(&self, name: &str, address: &ServerAddress) -> Vec<(String, String)> {
+        let mut pairs = vec![
+            ("host".to_owned(), address.host.clone()),
+            ("port".to_owned(), address.port.to_string()),
+            ("dbname".to_owned(), address.dbname.clone()),
+        ];
+        if let Some(configured) = self.pgbouncer.databases.get(name) {
+            let user = configured.user.iter();
+            pairs.extend(user.map(|user| ("user".to_owned(), user.clone())));
+            let options = configured.options.iter();
+            pairs.extend(options.map(|(key, value)| (key.clone(), value.to_string())));
+        }
+        pairs
     }
 
     fn database(
@@ -129,28 +184,10 @@ impl Renderer {
         address: &ServerAddress,
     ) -> Result<DatabaseValues, RenderError> {
         let configured = self.pgbouncer.databases.get(name);
-        let user = configured.and_then(|database| database.user.clone());
-        let options = configured
-            .map(|database| database.options.clone())
-            .unwrap_or_default();
-        let mut pairs = vec![
-            ("host".to_owned(), address.host.clone()),
-            ("port".to_owned(), address.port.to_string()),
-            ("dbname".to_owned(), address.dbname.clone()),
-        ];
-        pairs.extend(user.clone().map(|user| ("user".to_owned(), user)));
-        pairs.extend(
-            options
-                .iter()
-                .map(|(key, value)| (key.clone(), value.to_string())),
-        );
         let mut connection = Vec::new();
-        for (key, value) in pairs {
-            let quoted = ini::quote(&value).map_err(|error| RenderError::Value {
-                pgbouncer: self.pgbouncer.name.clone(),
-                entry: name.to_owned(),
-                reason: format!("`{key}`: {error}"),
-            })?;
+        for (key, value) in self.pairs(name, address) {
+            let quoted =
+                ini::quote(&value).map_err(|error| self.value_error(name, &key, &error))?;
             connection.push(format!("{key}={quoted}"));
         }
         Ok(DatabaseValues {
@@ -158,12 +195,22 @@ impl Renderer {
             host: address.host.clone(),
             port: address.port,
             dbname: address.dbname.clone(),
-            user,
-            options,
+            user: configured.and_then(|database| database.user.clone()),
+            options: configured
+                .map(|database| database.options.clone())
+                .unwrap_or_default(),
             node_id: node.node_id,
             node_name: node.node_name.clone(),
             connection: connection.join(" "),
         })
+    }
+
+    fn value_error(&self, entry: &str, key: &str, reason: &QuoteError) -> RenderError {
+        RenderError::Value {
+            pgbouncer: self.pgbouncer.name.clone(),
+            entry: entry.to_owned(),
+            reason: format!("`{key}`: {reason}"),
+        }
     }
 
     fn template_error(&self, error: &tera::Error) -> RenderError {

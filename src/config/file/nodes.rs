@@ -57,13 +57,20 @@ pub(super) fn read(
     enough.and(different)?;
     let all = nodes?;
     let (local, place) = local?;
-    if !all.contains_key(&local) {
-        let ids: Vec<String> = all.keys().map(|id| format!("`{id}`")).collect();
-        let message = format!("no node has this id; write one of {}", ids.join(", "));
-        note(top, place.as_ref(), "node_id", message);
+    let nodes = Nodes { local, all, peers };
+    if !nodes.all.contains_key(&local) {
+        note(top, place.as_ref(), "node_id", nodes.no_such());
         return None;
     }
-    Some(Nodes { local, all, peers })
+    Some(nodes)
+}
+
+impl Nodes {
+    /// What is wrong with another id.
+    pub(super) fn no_such(&self) -> String {
+        let ids: Vec<String> = self.all.keys().map(|id| format!("`{id}`")).collect();
+        format!("no node has this id; write one of {}", ids.join(", "))
+    }
 }
 
 fn local_id<'a>(top: &mut Table<'a>, base: Option<&Node>) -> Option<Placed<'a, NodeId>> {

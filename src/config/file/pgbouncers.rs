@@ -4,18 +4,27 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use super::nodes::Nodes;
 use super::ssh::{self, Destination};
-use super::{NAME_BYTES_MAX, absolute, conninfo_of, databases, keyword, server};
+use super::{NAME_BYTES_MAX, absolute, conninfo_of, databases, keyword, node_id_of, server};
 use crate::config::problem::quoted;
 use crate::config::reader::{Table, Value, all};
-use crate::config::{Database, Host, PgBouncer, Setting, Template};
+use crate::config::{
+    Database, Edits, Host, NodeId, PausePolicy, Peers, PgBouncer, Setting, SudoUser, Template,
+    WithoutNode,
+};
 use crate::conninfo::Conninfo;
 
-/// Every PgBouncer, by name; none is fine.
-pub(super) fn read(top: &mut Table<'_>) -> Option<BTreeMap<String, PgBouncer>> {
+/// Every PgBouncer, by name; none is fine. A node that one prefers must be among `nodes`, if all of
+/// these are known.
+pub(super) fn read(
+    top: &mut Table<'_>,
+    nodes: Option<&Nodes>,
+) -> Option<BTreeMap<String, PgBouncer>> {
     let Some(list) = top.get("pgbouncer") else {
         return Some(BTreeMap::new());
     };
@@ -24,6 +33,7 @@ pub(super) fn read(top: &mut Table<'_>) -> Option<BTreeMap<String, PgBouncer>> {
     let drafts: Vec<Draft<'_>> = tables.into_iter().map(draft).collect();
     check_names(&drafts);
     check_files(&drafts);
+    check_homes(&drafts, nodes);
     all(drafts.into_iter().map(pgbouncer))
 }
 
@@ -63,12 +73,19 @@ struct Draft<'a> {
     consoles: Option<Vec<Conninfo>>,
     file: Option<(PathBuf, Value<'a>)>,
     template: Option<Template>,
-    pause: Option<bool>,
+    edits: Option<Edits>,
+    sudo: Option<Option<SudoUser>>,
+    in_place: Option<bool>,
+    pause: Option<PausePolicy>,
+    early_pause: Option<Option<Duration>>,
+    without_node: Option<WithoutNode>,
+    home: Option<Option<(NodeId, Value<'a>)>>,
     settings: Option<BTreeMap<String, Setting>>,
     databases: Option<BTreeMap<String, Database>>,
 }
 
 fn draft(mut table: Table<'_>) -> Draft<'_> {
+    let mut rendered = false;
     let draft = Draft {
         line: table.line(),
         name: table.require("name", "name = \"pgb1\"").and_then(name_of),
@@ -79,12 +96,29 @@ fn draft(mut table: Table<'_>) -> Draft<'_> {
         file: table
             .require("file", "file = \"/etc/pgbouncer/repoint/databases.ini\"")
             .and_then(|value| Some((file(&value)?, value))),
-        template: table
-            .get("template")
-            .map_or(Some(Template::Databases), |v| template(&v)),
+        template: table.get("template").map_or(Some(Template::Edit), |value| {
+            rendered = true;
+            template(&value)
+        }),
+        edits: table
+            .get("edits")
+            .map_or(Some(Edits::default()), |value| edits(&value, rendered)),
+        sudo: table.get("sudo").map_or(Some(None), |value| sudo(&value)),
+        in_place: table
+            .get("in_place")
+            .map_or(Some(false), |value| value.boolean()),
         pause: table
             .get("pause")
-            .map_or(Some(true), |value| value.boolean()),
+            .map_or(Some(PausePolicy::default()), |value| pause(&value)),
+        early_pause: table
+            .get("early_pause")
+            .map_or(Some(None), |value| early_pause(&value)),
+        without_node: table
+            .get("without_node")
+            .map_or(Some(WithoutNode::default()), |value| without_node(&value)),
+        home: table
+            .get("home")
+            .map_or(Some(None), |value| Some(Some((node_id_of(&value)?, value)))),
         settings: table
             .get("settings")
             .map_or(Some(BTreeMap::new()), |v| settings(&v)),
@@ -102,7 +136,13 @@ fn pgbouncer(draft: Draft<'_>) -> Option<(String, PgBouncer)> {
         consoles: draft.consoles?,
         file: draft.file?.0,
         template: draft.template?,
+        edits: draft.edits?,
+        sudo: draft.sudo?,
+        in_place: draft.in_place?,
         pause: draft.pause?,
+        early_pause: draft.early_pause?,
+        without_node: draft.without_node?,
+        home: draft.home?.map(|(node, _)| node),
         settings: draft.settings?,
         databases: draft.databases?,
     };
@@ -121,6 +161,21 @@ fn check_names(drafts: &[Draft<'_>]) {
             ));
         } else {
             lines.insert(name, place.line());
+        }
+    }
+}
+
+/// Which other nodes there are may only be known when they are read from `repmgr.nodes`.
+fn check_homes(drafts: &[Draft<'_>], nodes: Option<&Nodes>) {
+    let Some(nodes) = nodes.filter(|nodes| nodes.peers == Peers::Listed) else {
+        return;
+    };
+    let homes = drafts
+        .iter()
+        .filter_map(|draft| draft.home.as_ref()?.as_ref());
+    for (home, place) in homes {
+        if !nodes.all.contains_key(home) {
+            place.problem(nodes.no_such());
         }
     }
 }
@@ -232,6 +287,53 @@ fn template(value: &Value<'_>) -> Option<Template> {
             None
         }
     }
+}
+
+fn edits(value: &Value<'_>, rendered: bool) -> Option<Edits> {
+    let words = ["merge", "refuse", "overwrite"];
+    match value.word(&words, "write \"merge\", \"refuse\" or \"overwrite\"")? {
+        "merge" => Some(Edits::Merge),
+        "refuse" => Some(Edits::Refuse),
+        _ if !rendered => {
+            value.problem(
+                "without a `template` there is nothing to overwrite edits with; name one, or \
+                 write \"merge\" or \"refuse\"",
+            );
+            None
+        }
+        _ => Some(Edits::Overwrite),
+    }
+}
+
+fn pause(value: &Value<'_>) -> Option<PausePolicy> {
+    match value.word(&["always", "never"], "write \"always\" or \"never\"")? {
+        "never" => Some(PausePolicy::Never),
+        _ => Some(PausePolicy::Always),
+    }
+}
+
+fn without_node(value: &Value<'_>) -> Option<WithoutNode> {
+    match value.word(&["leave", "disable"], "write \"leave\" or \"disable\"")? {
+        "disable" => Some(WithoutNode::Disable),
+        _ => Some(WithoutNode::Leave),
+    }
+}
+
+/// Well below PgBouncer's `query_wait_timeout` (120 s), after which it drops clients that wait.
+fn early_pause(value: &Value<'_>) -> Option<Option<Duration>> {
+    const LONGEST: Duration = Duration::from_secs(60);
+    let limit = value.duration(Duration::ZERO..=LONGEST)?;
+    Some((!limit.is_zero()).then_some(limit))
+}
+
+fn sudo(value: &Value<'_>) -> Option<Option<SudoUser>> {
+    let user = value.string()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if user.is_empty() || user.starts_with('-') || !user.bytes().all(plain) {
+        value.problem("is no name of a user; write the one that may write the file, as \"root\"");
+        return None;
+    }
+    Some(Some(SudoUser(user.to_owned())))
 }
 
 fn consoles(value: &Value<'_>) -> Option<Vec<Conninfo>> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Host, Peers, Setting, Template};
+use crate::config::{Edits, Host, PausePolicy, Peers, Setting, Template};
 
 #[test]
 fn the_example_is_read_as_it_says() {
@@ -74,11 +74,15 @@ fn what_is_left_out_has_its_default() {
     assert!(config.hook.pass_password);
     assert_eq!(config.runtime_directory, Path::new("/run/repoint"));
     let pgbouncer = &config.pgbouncers["pgb1"];
-    assert!(pgbouncer.pause);
-    assert_eq!(pgbouncer.template, Template::Databases);
+    assert_eq!(pgbouncer.pause, PausePolicy::Always);
+    assert_eq!(pgbouncer.template, Template::Edit);
     assert_eq!(pgbouncer.consoles[0].get("dbname"), Some("pgbouncer"));
+    assert_eq!(pgbouncer.edits, Edits::Merge);
     assert!(pgbouncer.settings.is_empty());
     assert_eq!(pgbouncer.databases["app"].dbname, None);
+    let line = "file = \"/f\"\ntemplate = \"databases.ini\"\nedits = \"overwrite\"\n";
+    let config = read(&BASE.replace("file = \"/f\"\n", line)).expect("a template to write from");
+    assert_eq!(config.pgbouncers["pgb1"].edits, Edits::Overwrite);
 }
 
 #[test]
@@ -340,7 +344,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
      `repmgr_conf`, `replication_type`, `replication`, \
      `node_id`, `node`, `node_name`, `conninfo`, `monitor_interval`, \
      `monitor_interval_secs`, `reconnect_attempts`, `reconnect_interval`, \
-     `bdr_recovery_timeout`, `bdr_local_monitoring_only`, \
+     `bdr_recovery_timeout`, `bdr_local_monitoring_only`, `reconcile_interval`, `drift`, \
      `event_notification_command`, \
      `event_notifications`, `event_notification_timeout`, \
      `event_notification_password`, `act_on`, `log_format`, `log_level`, \
@@ -357,7 +361,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
      `replication_type`, `replication`, `node_id`, `node`, \
      `node_name`, `conninfo`, `monitor_interval`, `monitor_interval_secs`, \
      `reconnect_attempts`, `reconnect_interval`, \
-     `bdr_recovery_timeout`, `bdr_local_monitoring_only`, \
+     `bdr_recovery_timeout`, `bdr_local_monitoring_only`, `reconcile_interval`, `drift`, \
      `event_notification_command`, `event_notifications`, \
      `event_notification_timeout`, `event_notification_password`, \
      `act_on`, `log_format`, `log_level`, `log_file`, `log_status_interval`, \
@@ -388,6 +392,16 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "node_id = 1\n\n",
         "node_id = 3\n\n",
         &["1: node_id: no node has this id; write one of `1`, `2`"],
+    ),
+    (
+        "file = \"/f\"\n",
+        "file = \"/f\"\nhome = 3\n",
+        &["18: pgbouncer[pgb1].home: no node has this id; write one of `1`, `2`"],
+    ),
+    (
+        "file = \"/f\"\n",
+        "file = \"/f\"\nhome = \"node1\"\n",
+        &["18: pgbouncer[pgb1].home: expected an integer, found a string"],
     ),
     // Monitoring.
     (
@@ -779,8 +793,24 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "file = \"/f\"\n",
+        "file = \"/f\"\nedits = \"overwrite\"\n",
+        &[
+            "18: pgbouncer[pgb1].edits: without a `template` there is nothing to overwrite edits \
+     with; name one, or write \"merge\" or \"refuse\"",
+        ],
+    ),
+    (
+        "file = \"/f\"\n",
+        "file = \"/f\"\nedits = \"keep\"\n",
+        &[
+            "18: pgbouncer[pgb1].edits: `keep` is not known; write \"merge\", \"refuse\" or \
+     \"overwrite\"",
+        ],
+    ),
+    (
+        "file = \"/f\"\n",
         "file = \"/f\"\npause = \"no\"\n",
-        &["18: pgbouncer[pgb1].pause: expected a boolean, found a string"],
+        &["18: pgbouncer[pgb1].pause: `no` is not known; write \"always\" or \"never\""],
     ),
     (
         "file = \"/f\"\n",
@@ -816,7 +846,8 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "file = \"/f\"\nhosts = 1\n",
         &[
             "18: pgbouncer[pgb1].hosts: unknown key (the keys here are `name`, `ssh`, \
-     `ssh_config`, `local`, `console`, `file`, `template`, `pause`, `settings`, \
+     `ssh_config`, `local`, `console`, `file`, `template`, `edits`, `sudo`, `in_place`, \
+     `pause`, `early_pause`, `without_node`, `home`, `settings`, \
      `database`)",
         ],
     ),

@@ -1,7 +1,7 @@
 //! What is remembered of each node: its health, whether its failure was dealt with, whether it is
 //! marked active. Decides which node is available, and when a returned one is to be looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::{Action, Recovery};
@@ -204,11 +204,29 @@ impl Members {
         self.0.iter().filter_map(down).collect()
     }
 
+    pub(super) fn are_all_down(&self) -> bool {
+        !self.0.is_empty() && self.down().len() == self.0.len()
+    }
+
+    /// Nodes whose last probe was answered, if only with a refusal.
+    pub(super) fn alive(&self) -> BTreeSet<NodeId> {
+        let answers =
+            |health: &Health| matches!(health, Health::Up { .. } | Health::Refusing { .. });
+        let alive = self.0.iter().filter(|(_, member)| answers(&member.health));
+        alive.map(|(id, _)| *id).collect()
+    }
+
     /// Whether nothing is known yet of some other node.
     pub(super) fn is_other_unknown(&self, node: NodeId) -> bool {
         let unknown = |member: &Member| matches!(member.health, Health::Unknown);
         let mut others = self.0.iter().filter(|(id, _)| **id != node);
         others.any(|(_, member)| unknown(member))
+    }
+
+    /// Nodes that are suspect or down.
+    pub(super) fn failing(&self) -> impl Iterator<Item = NodeId> {
+        let ids = self.0.keys().copied();
+        ids.filter(|node| self.is_failing(*node))
     }
 
     /// Whether a node is suspect or down.
@@ -220,6 +238,13 @@ impl Members {
             .is_some_and(|member| failing(&member.health))
     }
 
+    /// Whether the last probe was answered.
+    pub(super) fn is_healthy(&self, node: NodeId) -> bool {
+        self.0
+            .get(&node)
+            .is_some_and(|member| is_up(&member.health))
+    }
+
     pub(super) fn is_down(&self, node: NodeId) -> bool {
         self.down().iter().any(|(id, _)| *id == node)
     }
@@ -229,6 +254,20 @@ impl Members {
         let up = self.0.iter();
         let up = up.filter(|(id, member)| **id != failed && is_up(&member.health));
         up.min_by_key(|(id, member)| (member.inactive, **id))
+            .map(|(id, _)| *id)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// The node that would be next, were `failed` to fail: as [`Members::candidate`], but one that
+    /// is not in trouble will do, because it is probed before anybody is sent there.
+    pub(super) fn heir(&self, failed: NodeId) -> Option<NodeId> {
+        let others = self.0.iter();
+        let others = others.filter(|(id, _)| **id != failed && !self.is_failing(**id));
+        others
+            .min_by_key(|(id, member)| (!is_up(&member.health), member.inactive, **id))
             .map(|(id, _)| *id)
     }
 

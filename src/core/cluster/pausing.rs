@@ -30,6 +30,13 @@ impl Cluster {
         self.pauses.on(incident.failed)
     }
 
+    /// Whether all nodes are down, and that is to be acted upon.
+    pub(super) fn none_left(&self) -> bool {
+        let down = self.members.down();
+        let paused = down.iter().any(|(node, _)| self.pauses.on(*node).is_some());
+        self.members.are_all_down() && !paused
+    }
+
     /// A node that was back and fails again in a pause is another failure, which nothing is done
     /// about, even while a decision about the first one was still being seen through.
     pub(super) fn leave_failure_in_pause(&mut self, node: NodeId, health: &Health) {

@@ -1,7 +1,11 @@
+mod reconciling;
+
 use super::*;
 use crate::core::node::Fault;
 use crate::core::outcome::{End, FileAfter, Outcome};
 use crate::core::pause::{Pause, Scope};
+
+mod suspect;
 
 const NODE1: NodeId = NodeId(1);
 const NODE2: NodeId = NodeId(2);
@@ -1030,4 +1034,105 @@ fn a_node_that_fails_again_in_a_pause_is_left_alone_although_its_first_failure_i
     world.down(NODE2);
     assert!(!world.cluster.assignment().may_act);
     assert_eq!(world.actions(), [paused(NODE2, &begin), Action::Release]);
+}
+
+/// Each decision that is foreseen: number, failed node, active node.
+fn foreseen(cluster: &Cluster) -> Vec<(u64, NodeId, NodeId)> {
+    let foreseen = cluster.assignment().foreseen.into_iter();
+    let short = |d: Decision| (d.generation.number, d.failed, d.active);
+    foreseen.map(short).collect()
+}
+
+#[test]
+fn a_decision_is_foreseen_with_the_number_that_it_then_gets() {
+    let mut world = World::new();
+    world.cluster.pooler("pgb2", serving(NODE2, 41));
+    let told = foreseen(&world.cluster);
+    assert_eq!(told, [(42, NODE1, NODE2), (42, NODE2, NODE1)]);
+    let of_node2 = world.cluster.assignment().foreseen[1].clone();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(world.cluster.assignment().decision, Some(of_node2));
+}
+
+#[test]
+fn nothing_is_foreseen_before_every_pgbouncer_was_looked_at_nor_towards_a_node_in_trouble() {
+    let now = Instant::now();
+    let poolers = ["pgb1".to_owned(), "pgb2".to_owned()];
+    let mut cluster = Cluster::new(NODE1, [NODE1, NODE2], poolers, SETTINGS);
+    cluster.pooler("pgb1", serving(NODE2, 0));
+    assert_eq!(foreseen(&cluster), []);
+    cluster.pooler("pgb2", away());
+    let both = [(1, NODE1, NODE2), (1, NODE2, NODE1)];
+    assert_eq!(foreseen(&cluster), both, "a node that nobody asked yet");
+    cluster.node(
+        NODE2,
+        Health::Down {
+            fault: Fault::Crash,
+            reason: String::new(),
+            since: now,
+        },
+        now,
+    );
+    assert_eq!(foreseen(&cluster), [(1, NODE2, NODE1)]);
+}
+
+#[test]
+fn with_local_monitoring_only_the_other_nodes_failure_is_not_foreseen() {
+    let settings = Monitoring {
+        local_only: true,
+        ..SETTINGS
+    };
+    let mut cluster = Cluster::new(NODE1, [NODE1, NODE2], ["pgb1".to_owned()], settings);
+    cluster.pooler("pgb1", serving(NODE1, 0));
+    assert_eq!(foreseen(&cluster), [(1, NODE1, NODE2)]);
+}
+
+#[test]
+fn no_node_is_left_when_all_are_down_and_that_is_not_acted_upon_in_a_pause() {
+    let mut world = World::new();
+    let told = |world: &World| {
+        let Assignment {
+            none_left, alive, ..
+        } = world.cluster.assignment();
+        (none_left, alive.into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(told(&world), (false, vec![NODE1, NODE2]));
+    world.down(NODE2);
+    assert_eq!(told(&world), (false, vec![NODE1]));
+    let refusing = Health::Refusing {
+        reason: String::new(),
+    };
+    world.cluster.node(NODE1, refusing, world.now);
+    assert_eq!(
+        told(&world),
+        (false, vec![NODE1]),
+        "its clients may be fine"
+    );
+    world.down(NODE1);
+    assert_eq!(told(&world), (true, vec![]));
+    world.cluster.pauses_read(&[pause(Scope::Cluster, 1, true)]);
+    assert_eq!(told(&world), (false, vec![]));
+    let unknown = Cluster::new(NODE1, [NODE1, NODE2], [], SETTINGS);
+    assert!(!unknown.assignment().none_left);
+}
+
+#[test]
+fn only_a_decision_that_is_news_is_written_where_nothing_is_moved() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    assert!(world.cluster.assignment().stamps);
+    let mut world = World::new();
+    world.cluster.pooler("pgb1", serving(NODE1, 3));
+    world.cluster.pooler("pgb2", serving(NODE1, 3));
+    world.down(NODE2);
+    world.actions();
+    world
+        .cluster
+        .claimed(NODE1, &ClaimResult::Granted, world.now);
+    let assignment = world.cluster.assignment();
+    assert!(assignment.may_act && !assignment.stamps);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Status;
-use crate::config::NodeId;
+use crate::config::{Edits, NodeId};
 use crate::core::plan::Decision;
 use crate::core::pooler::{EntryState, FileState, Observation};
 use crate::core::routing::Routing;
@@ -76,11 +76,20 @@ pub fn note_foreign(status: &Status, failed: NodeId) -> Option<String> {
     ))
 }
 
-/// What to tell of a file that somebody edited since it was written: it is wholly ours.
+/// What to tell of a file that somebody edited since it was written; `what` changed in it, if that
+/// is known. That it is left alone is a failure, and told as one.
 #[must_use]
-pub fn note_edited(file: &FileState) -> Option<String> {
-    (file.untouched == Some(false)).then(|| {
-        "the file was edited by hand since repoint wrote it; the edited one is kept as .prev"
-            .to_owned()
-    })
+pub fn note_edited(file: &FileState, edits: Edits, what: Option<&str>) -> Option<String> {
+    if file.untouched != Some(false) {
+        return None;
+    }
+    let becomes = match edits {
+        Edits::Merge => "the edits stay",
+        Edits::Overwrite => "the edited one is kept as .prev",
+        Edits::Refuse => return what.map(|what| format!("edited by hand: {what}")),
+    };
+    let what = what.map(|what| format!(" ({what})")).unwrap_or_default();
+    Some(format!(
+        "the file was edited by hand since repoint wrote it{what}; {becomes}"
+    ))
 }

@@ -1,16 +1,24 @@
+mod reconciling;
+mod staging;
+
+use super::looking::{LOOK_INTERVAL, LOOK_INTERVAL_BUSY};
 use super::*;
-use crate::config::{Config, file};
+use crate::config::{Config, NodeId, file};
 use crate::core::node::Fault;
 use crate::core::outcome::FileAfter;
 use crate::core::pooler::{EntryState, FileState, Operation, ProcessState};
+use crate::core::sequence::OwedSetting;
+use crate::generation::Generation;
 
-const NODE1: NodeId = NodeId(1);
-const NODE2: NodeId = NodeId(2);
+mod early;
+
+pub(super) const NODE1: NodeId = NodeId(1);
+pub(super) const NODE2: NodeId = NodeId(2);
 const NODE3: NodeId = NodeId(3);
 
-struct World {
-    worker: Worker,
-    now: Instant,
+pub(super) struct World {
+    pub(super) worker: Worker,
+    pub(super) now: Instant,
 }
 
 fn config() -> Config {
@@ -35,7 +43,7 @@ fn config() -> Config {
     file::parse(std::path::Path::new("repoint.toml"), text).expect("it is complete")
 }
 
-fn generation(number: u64) -> Generation {
+pub(super) fn generation(number: u64) -> Generation {
     Generation {
         number,
         node_id: NODE1,
@@ -43,7 +51,7 @@ fn generation(number: u64) -> Generation {
 }
 
 /// A PgBouncer whose entry points at `node`, with a file of generation `number`.
-fn at(node: NodeId, number: u64) -> Observation {
+pub(super) fn at(node: NodeId, number: u64) -> Observation {
     let entry = EntryState {
         host: format!("10.0.0.1{node}"),
         port: 5432,
@@ -55,13 +63,15 @@ fn at(node: NodeId, number: u64) -> Observation {
     Observation {
         processes: vec![ProcessState {
             entries: BTreeMap::from([("app".to_owned(), entry)]),
-            server_login_retry: "15".to_owned(),
+            settings: BTreeMap::from([("server_login_retry".to_owned(), "15".to_owned())]),
         }],
         file: FileState {
             generation: generation(number),
             active: (number > 0).then_some(node),
             hash: "abc".to_owned(),
             untouched: Some(true),
+            content: None,
+            entries: Some([("app".to_owned(), (format!("10.0.0.1{node}"), 5432))].into()),
             operation: None,
         },
     }
@@ -80,7 +90,7 @@ fn paused(mut observation: Observation) -> Observation {
 fn with_operation(mut observation: Observation, expired: bool) -> Observation {
     let debt = Debt {
         paused: ["app".to_owned()].into(),
-        server_login_retry: None,
+        ..Debt::default()
     };
     let token = "2-77-1-0".to_owned();
     observation.file.operation = Some(Operation {
@@ -91,7 +101,7 @@ fn with_operation(mut observation: Observation, expired: bool) -> Observation {
     observation
 }
 
-fn decision(number: u64) -> Decision {
+pub(super) fn decision(number: u64) -> Decision {
     Decision {
         generation: generation(number),
         failed: NODE2,
@@ -100,7 +110,7 @@ fn decision(number: u64) -> Decision {
     }
 }
 
-fn acting(decision: Decision) -> Assignment {
+pub(super) fn acting(decision: Decision) -> Assignment {
     let decision = Some(decision);
     Assignment {
         decision,
@@ -134,19 +144,19 @@ impl World {
         Self { worker, now }
     }
 
-    fn seen(observation: Observation) -> Self {
+    pub(super) fn seen(observation: Observation) -> Self {
         let mut world = Self::new();
         world.worker.connected();
         world.worker.observed(observation, true, world.now);
         world
     }
 
-    fn next(&self) -> Do {
+    pub(super) fn next(&self) -> Do {
         self.worker.next(self.now)
     }
 
     /// Assigns, and takes the look that follows.
-    fn assign(&mut self, assignment: Assignment, then: Observation) {
+    pub(super) fn assign(&mut self, assignment: Assignment, then: Observation) {
         self.worker.assign(assignment, self.now);
         assert_eq!(self.next(), Do::Look { file: false }, "a fresh look tells");
         self.worker.observed(then, true, self.now);
@@ -281,11 +291,7 @@ fn a_promotion_that_is_told_twice_finds_nothing_to_do() {
 fn a_debt_that_somebody_else_comes_for_is_left_on_record() {
     let mut world = World::seen(at(NODE2, 0));
     world.worker.assign(acting(decision(1)), world.now);
-    let owed = Owed {
-        token: "1".to_owned(),
-        value: "15".to_owned(),
-        due: world.now + Duration::from_secs(16),
-    };
+    let owed = owes(world.now + Duration::from_secs(16));
     let outcome = world.outcome(End::Redirected);
     world.worker.redirected(outcome, Some(owed), 0.5, world.now);
     let stopping = Assignment {
@@ -408,11 +414,7 @@ fn what_is_owed_is_paid_when_due_and_at_once_when_stopping() {
     let mut world = World::seen(at(NODE2, 0));
     world.worker.assign(acting(decision(1)), world.now);
     let due = world.now + Duration::from_secs(16);
-    let owed = Owed {
-        token: "1".to_owned(),
-        value: "15".to_owned(),
-        due,
-    };
+    let owed = owes(due);
     let outcome = world.outcome(End::Redirected);
     world
         .worker
@@ -424,8 +426,13 @@ fn what_is_owed_is_paid_when_due_and_at_once_when_stopping() {
         ..acting(decision(1))
     };
     world.worker.assign(stopping, world.now);
-    assert_eq!(world.next(), Do::Pay(owed));
-    world.worker.paid();
+    let pay = Do::Pay {
+        token: owed.token,
+        due: owed.settings,
+        rest: None,
+    };
+    assert_eq!(world.next(), pay);
+    world.worker.paid(None);
     assert_eq!(world.next(), Do::End);
 }
 
@@ -439,4 +446,16 @@ fn one_that_is_away_is_tried_when_its_time_comes_or_when_something_is_decided() 
     assert!(!world.worker.status().reached);
     world.worker.assign(acting(decision(1)), world.now);
     assert_eq!(world.next(), Do::Connect);
+}
+
+fn owes(due: Instant) -> Owed {
+    Owed {
+        token: "1".to_owned(),
+        settings: vec![OwedSetting {
+            key: "server_login_retry".to_owned(),
+            ours: HASTY.to_owned(),
+            values: vec!["15".to_owned()],
+            due,
+        }],
+    }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
@@ -20,80 +20,101 @@ use openssl::ssl::{
 use openssl::x509::store::{X509Lookup, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509Ref, X509StoreContextRef, X509VerifyResult};
-use postgres_openssl::{MakeTlsConnector, TlsConnector, set_postgresql_alpn};
+use postgres_openssl::{MakeTlsConnector, TlsConnector, TlsStream, set_postgresql_alpn};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 use crate::conninfo::{Conninfo, SslMode, TlsVersion};
 use crate::edge::libpq_files::home;
 
-/// A connector for one connection, and what only it knows of its end.
+/// Prepares to connect once the server has agreed to TLS, as libpq does: most PgBouncers do not,
+/// and for a connector OpenSSL reads all certificates of the system, which takes milliseconds.
 pub(super) struct Tls {
-    maker: MakeTlsConnector,
-    /// Why it refused the server: OpenSSL alone only says that it did.
+    conninfo: Conninfo,
+    mode: SslMode,
+    /// The name that was asked for, which is verified; empty: only an address was.
+    asked: String,
+    /// The name that the server is told.
+    told: String,
+    end: TlsEnd,
+}
+
+/// What only the TLS layer knows of the end of a connection.
+#[derive(Clone, Default)]
+pub(super) struct TlsEnd {
+    /// Why it refused the server: OpenSSL alone only says that it did. Or why it did not begin.
     refusal: Refusal,
     /// Whether the server is shown a certificate of ours.
-    shows_certificate: bool,
+    shows_certificate: Arc<AtomicBool>,
+    /// Whether both sides are through with the handshake.
     shaken: Arc<AtomicBool>,
 }
 
 type Refusal = Arc<Mutex<Option<String>>>;
 
-/// Connects as its inner one, and notes when both sides are through with the handshake.
-pub(super) struct Noting<C> {
-    inner: C,
-    shaken: Arc<AtomicBool>,
-}
-
-impl<S, C> TlsConnect<S> for Noting<C>
+impl<S> TlsConnect<S> for Tls
 where
-    C: TlsConnect<S> + Send + 'static,
-    C::Future: Send,
-    S: Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug + 'static,
 {
-    type Stream = C::Stream;
-    type Error = C::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Stream, C::Error>> + Send>>;
+    type Stream = TlsStream<S>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
-            let stream = self.inner.connect(stream).await?;
-            self.shaken.store(true, Ordering::Relaxed);
+            let connector = connector::<S>(&self).inspect_err(|error| {
+                *lock(&self.end.refusal) = Some(error.clone());
+            })?;
+            let stream = TlsConnect::<S>::connect(connector, stream).await?;
+            self.end.shaken.store(true, Ordering::Relaxed);
             Ok(stream)
         })
     }
 }
 
 impl Tls {
-    /// What connects; `name` is told to the server.
-    pub(super) fn connect<S>(&mut self, name: &str) -> Result<Noting<TlsConnector>, String>
-    where
-        MakeTlsConnector: MakeTlsConnect<S, TlsConnect = TlsConnector, Error = ErrorStack>,
-    {
-        let inner = MakeTlsConnect::<S>::make_tls_connect(&mut self.maker, name);
-        Ok(Noting {
-            inner: inner.map_err(|error| words(&error))?,
-            shaken: Arc::clone(&self.shaken),
-        })
+    pub(super) fn new(conninfo: &Conninfo, mode: SslMode, asked: &str, told: &str) -> Self {
+        Self {
+            conninfo: conninfo.clone(),
+            mode,
+            asked: asked.to_owned(),
+            told: told.to_owned(),
+            end: TlsEnd::default(),
+        }
     }
 
-    /// Whether a connection that was closed may have been closed for our certificate: with TLS 1.3
-    /// a server looks at it after the client is through, and its reason may be lost on the way.
-    pub(super) fn may_be_refused(&self) -> bool {
-        self.shows_certificate && self.shaken.load(Ordering::Relaxed)
-    }
-
-    /// Why the server's certificate was refused.
-    pub(super) fn refusal(&self) -> Option<String> {
-        let refusal = self.refusal.lock();
-        refusal.unwrap_or_else(PoisonError::into_inner).clone()
+    /// Is told how it ends.
+    pub(super) fn end(&self) -> TlsEnd {
+        self.end.clone()
     }
 }
 
-/// Prepares a connection to `host`, the name that was asked for; empty: only an address was.
+impl TlsEnd {
+    /// Whether a connection that was closed may have been closed for our certificate: with TLS 1.3
+    /// a server looks at it after the client is through, and its reason may be lost on the way.
+    pub(super) fn may_be_refused(&self) -> bool {
+        self.shows_certificate.load(Ordering::Relaxed) && self.shaken.load(Ordering::Relaxed)
+    }
+
+    /// Why the server's certificate was refused, or nothing was begun.
+    pub(super) fn refusal(&self) -> Option<String> {
+        lock(&self.refusal).clone()
+    }
+}
+
+fn lock(refusal: &Refusal) -> MutexGuard<'_, Option<String>> {
+    refusal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What connects.
 ///
 /// # Errors
 /// One line: a file that is not there, not readable or not what it should be.
-pub(super) fn connector(conninfo: &Conninfo, mode: SslMode, host: &str) -> Result<Tls, String> {
+fn connector<S>(tls: &Tls) -> Result<TlsConnector, String>
+where
+    MakeTlsConnector: MakeTlsConnect<S, TlsConnect = TlsConnector, Error = ErrorStack>,
+{
+    let (conninfo, mode) = (&tls.conninfo, tls.mode);
     let mut builder =
         SslConnector::builder(SslMethod::tls_client()).map_err(|error| words(&error))?;
     let (least, greatest) = conninfo.tls_versions().map_err(|error| error.to_string())?;
@@ -111,17 +132,19 @@ pub(super) fn connector(conninfo: &Conninfo, mode: SslMode, host: &str) -> Resul
         Some(_) => return Err("invalid `sslcertmode`; use disable or allow".to_owned()),
     };
     builder.set_verify(SslVerifyMode::NONE);
-    let refusal = Refusal::default();
+    let end = &tls.end;
+    end.shows_certificate
+        .store(shows_certificate, Ordering::Relaxed);
     if verify {
-        let name = (mode == SslMode::VerifyFull).then(|| host.to_owned());
+        let name = (mode == SslMode::VerifyFull).then(|| tls.asked.clone());
         if name.as_ref().is_some_and(String::is_empty) {
             return Err("sslmode verify-full needs a host name: add `host`".to_owned());
         }
-        let told = Arc::clone(&refusal);
+        let told = Arc::clone(&end.refusal);
         builder.set_verify_callback(SslVerifyMode::PEER, move |trusted, context| {
             let refused = refused(trusted, context, name.as_deref());
             let accepted = refused.is_none();
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+            *lock(&told) = refused;
             accepted
         });
     }
@@ -138,12 +161,8 @@ pub(super) fn connector(conninfo: &Conninfo, mode: SslMode, host: &str) -> Resul
         configuration.set_use_server_name_indication(names_server);
         Ok(())
     });
-    Ok(Tls {
-        maker,
-        refusal,
-        shows_certificate,
-        shaken: Arc::default(),
-    })
+    let connector = MakeTlsConnect::<S>::make_tls_connect(&mut maker, &tls.told);
+    connector.map_err(|error| words(&error))
 }
 
 const fn version(version: TlsVersion) -> SslVersion {

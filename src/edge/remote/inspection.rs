@@ -20,12 +20,30 @@ pub struct Inspection {
     pub path: PathBuf,
     /// SHA-256 of the file, or `absent`.
     pub hash: String,
-    /// Whether files can be created and renamed in its directory.
+    /// Whether it can be replaced: files can be created in its directory, or the file itself can be
+    /// overwritten and the operator allowed that.
     pub writable: bool,
     /// An operation on record.
     pub operation: Option<OperationRecord>,
     /// The file's bytes; `None` when there is none.
     pub content: Option<Vec<u8>>,
+}
+
+impl Inspection {
+    /// Whether hash and bytes are of one file: it was not replaced while it was read.
+    pub(super) fn is_whole(&self) -> bool {
+        let Some(content) = &self.content else {
+            return true;
+        };
+        let hash = sha256(content);
+        let hash = hash.iter().map(|byte| format!("{byte:02x}"));
+        hash.collect::<String>() == self.hash
+    }
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).into()
 }
 
 /// Reads the answer of the script's `inspect`; `None`: something else answered.

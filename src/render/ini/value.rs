@@ -3,6 +3,8 @@
 //! It decides what may be written into an entry and how PgBouncer would read it back. Whole files
 //! are the parent module's business.
 
+use std::ops::Range;
+
 /// Longest name of a database entry: PgBouncer keeps 64 bytes, the last of them zero.
 const NAME_BYTES_MAX: usize = 63;
 
@@ -99,7 +101,7 @@ pub enum ConnectionStringError {
         /// Where.
         position: usize,
     },
-    /// A closing quote must be followed by a space; PgBouncer swallows whatever is there.
+    /// A closing quote must be followed by a blank; PgBouncer swallows whatever is there.
     #[error("no space after the quote that ends before byte {position} of the connection string")]
     AfterQuote {
         /// Where.
@@ -107,22 +109,43 @@ pub enum ConnectionStringError {
     },
 }
 
+/// One `key=value` of a connection string.
+pub(super) struct Pair<'a> {
+    /// Left of `=`.
+    pub(super) key: &'a str,
+    /// What PgBouncer takes it for, without its quotes.
+    pub(super) value: String,
+    /// Where the value is written, its quotes included: bytes of the string.
+    pub(super) place: Range<usize>,
+}
+
 /// Reads a connection string as PgBouncer does. Keys may repeat: for PgBouncer the last one wins.
 pub fn parse_connection_string(text: &str) -> Result<Vec<(String, String)>, ConnectionStringError> {
+    let pairs = connection_pairs(text)?.into_iter();
+    Ok(pairs
+        .map(|pair| (pair.key.to_owned(), pair.value))
+        .collect())
+}
+
+/// The same, with the places.
+pub(super) fn connection_pairs(text: &str) -> Result<Vec<Pair<'_>>, ConnectionStringError> {
     let mut pairs = Vec::new();
     let mut at = skip_spaces(text, 0);
     while at < text.len() {
-        let (key, value_at) = connection_key(text, at)?;
-        let (value, next) = if text[value_at..].starts_with('\'') {
-            quoted_value(text, value_at)?
+        let (key, begin) = connection_key(text, at)?;
+        let (value, end) = if text[begin..].starts_with('\'') {
+            quoted_value(text, begin)?
         } else {
-            plain_value(text, value_at)
+            plain_value(text, begin)
         };
         if value.is_empty() {
-            return Err(ConnectionStringError::EmptyValue { position: value_at });
+            return Err(ConnectionStringError::EmptyValue { position: begin });
         }
-        pairs.push((key.to_owned(), value));
-        at = skip_spaces(text, next);
+        let place = begin..end;
+        pairs.push(Pair { key, value, place });
+        // Behind a closing quote PgBouncer skips whatever is there: a TAB does no harm there.
+        let tab = text[begin..].starts_with('\'') && text[end..].starts_with('\t');
+        at = skip_spaces(text, end + usize::from(tab));
     }
     Ok(pairs)
 }
@@ -157,7 +180,7 @@ fn quoted_value(text: &str, at: usize) -> Result<(String, usize), ConnectionStri
         }
         let position = at + 1 + offset + 1;
         return match text[position..].chars().next() {
-            None | Some(' ') => Ok((value, position)),
+            None | Some(' ' | '\t') => Ok((value, position)),
             Some(_) => Err(ConnectionStringError::AfterQuote { position }),
         };
     }
@@ -277,6 +300,10 @@ mod tests {
             ("host=''''", vec![pair("host", "'")]),
             (r"host='a\'", vec![pair("host", r"a\")]),
             ("host=a'b", vec![pair("host", "a'b")]),
+            (
+                "host='a'\tport=1",
+                vec![pair("host", "a"), pair("port", "1")],
+            ),
             ("host=a=b", vec![pair("host", "a=b")]),
             ("host= port=1", vec![pair("host", "port=1")]),
             ("host=a host=b", vec![pair("host", "a"), pair("host", "b")]),
