@@ -13,6 +13,8 @@ mod daemon_log;
 mod full;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/open_files.rs"]
+mod open_files;
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "cli/repmgr_conf.rs"]

@@ -102,6 +102,21 @@ name = \"reports\"
     );
 }
 
+/// Each PgBouncer begins at the node that it prefers, unless another one is told.
+#[test]
+fn the_first_file_leads_home() {
+    let text = example_with(&[("home = ", "home = 2")]);
+    let place = Place::with_configuration(&text);
+    let host = |arguments: &[&str]| {
+        let ran = place.run(&[&["render", "--full"], arguments].concat());
+        let entry = ran.stdout.lines().last().unwrap_or_default().to_owned();
+        let host = entry.split('\'').nth(1);
+        host.unwrap_or_default().to_owned()
+    };
+    assert_eq!(host(&[]), "10.0.0.12");
+    assert_eq!(host(&["--node", "node1"]), "10.0.0.11");
+}
+
 #[test]
 fn an_unknown_name_is_refused_with_those_that_exist() {
     let place = Place::with_configuration(&example());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Settings, Writer, process, wait_until};
+use crate::fixture::{Cluster, Settings, Version, Writer, process, wait_until};
 
 /// pglogical takes up to six seconds to begin again after a node has been away.
 const REPLICATION_DEADLINE: Duration = Duration::from_secs(30);
@@ -212,4 +212,22 @@ fn nothing_is_left_after_a_panic() {
         .expect("a path was thrown");
     assert!(process::belonging_to(directory).is_empty());
     assert!(!directory.exists());
+}
+
+#[test]
+fn every_version_that_the_tests_name_is_there_and_is_what_it_is_called() {
+    let versions = [Version::Installed, Version::V1_24, Version::Newest];
+    let cluster = Cluster::builder().pgbouncers(&versions).start();
+    let reported = |number: usize| {
+        let rows = cluster.pooler(number).admin("SHOW VERSION");
+        rows[0]["version"].clone()
+    };
+    assert_eq!(reported(2), "PgBouncer 1.24.1");
+    let newest = reported(3);
+    let minor = newest
+        .split('.')
+        .nth(1)
+        .and_then(|minor| minor.parse().ok());
+    assert!(minor.is_some_and(|minor: u32| minor >= 24), "{newest}");
+    println!("installed: {}, newest: {newest}", reported(1));
 }

@@ -55,6 +55,9 @@ fn whenever_the_acting_daemon_is_killed_the_other_one_finishes() {
     let delays_ms = [0, 5, 15, 25, 35, 50, 70, 90, 120, 160, 220, 300];
     for delay_ms in delays_ms {
         let (daemons, decided) = both(&cluster);
+        for pooler in cluster.poolers() {
+            pooler.admin("SET query_timeout='77'");
+        }
         cluster.node2().kill9();
         let acting = decided.recv_timeout(DEADLINE).expect("one decides");
         pause(Duration::from_millis(delay_ms));
@@ -69,6 +72,10 @@ fn whenever_the_acting_daemon_is_killed_the_other_one_finishes() {
             };
             let what = format!("{delay_ms} ms: {:?}", leftovers(pooler));
             wait_until(RIGHT_DEADLINE, what, || !staged());
+            let what = format!("{delay_ms} ms: what the operator had SET");
+            wait_until(RIGHT_DEADLINE, what, || {
+                pooler.config("query_timeout") == "77"
+            });
         }
         let rest = numbered(&daemons, other(acting));
         assert!(rest.terminate().success(), "{}", rest.log());
@@ -199,6 +206,7 @@ fn a_kill_in_a_failover_soon_after_another_does_not_leave_the_setting_behind() {
     let pooler = cluster.pooler(1);
     let daemon = cluster.daemon(1, &Settings::default());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    pooler.admin("SET query_timeout='77'");
     cluster.node2().kill9();
     daemon.wait_for_log("redirect complete", DEADLINE);
     let mark = daemon.mark();
@@ -224,6 +232,7 @@ fn a_kill_in_a_failover_soon_after_another_does_not_leave_the_setting_behind() {
         leftovers(pooler).is_empty()
     });
     assert_eq!(pooler.config("server_login_retry"), "15");
+    assert_eq!(pooler.config("query_timeout"), "77");
     wait_until_serves(pooler, cluster.node2(), DEADLINE);
     assert!(again.terminate().success());
 }

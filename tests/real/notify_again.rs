@@ -161,7 +161,7 @@ fn what_a_killed_notify_left_behind_is_cleared_up() {
     let directory = pooler.file().parent().expect("a directory").to_owned();
     let record = directory.join(".databases.ini.repoint-operation");
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux");
-    let debt = "{\"paused\":[\"app\"],\"server_login_retry\":\"1\"}";
+    let debt = "{\"paused\":[\"app\"],\"settings\":[{\"server_login_retry\":\"1\"}]}";
     pooler.admin("PAUSE app");
     pooler.admin("SET server_login_retry='0.02'");
     cluster
@@ -192,7 +192,7 @@ fn a_pause_of_a_redirect_that_was_just_killed_is_waited_for_or_told() {
         .expect("seconds");
     let leave = |seconds: u64| {
         let (boot, expires) = (boot.trim(), now + seconds);
-        let debt = "{\"paused\":[\"app\"],\"server_login_retry\":\"1\"}";
+        let debt = "{\"paused\":[\"app\"],\"settings\":[{\"server_login_retry\":\"1\"}]}";
         let line = format!("2-1-1-1 {boot} {expires} {debt}\n");
         cluster.home().write(&record, &line);
     };

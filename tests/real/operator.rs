@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Daemon, Settings, wait_until};
-use crate::served::{assert_stays, lock_after_staging, wait_until_serves};
+use crate::served::{assert_stays, assert_whole_file, lock_after_staging, wait_until_serves};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Several looks of a worker.
@@ -70,10 +70,16 @@ fn a_file_that_is_edited_in_the_middle_is_kept_and_read_again() {
     let previous = pooler.file().with_file_name("databases.ini.prev");
     let previous = std::fs::read_to_string(previous).expect("it is there");
     assert_eq!(previous, edited);
+    let (from, to) = (cluster.node2().port(), cluster.node1().port());
+    let expected = edited.replace(&from.to_string(), &to.to_string());
+    assert_eq!(
+        pooler.file_text().split_once('\n').expect("lines").1,
+        expected
+    );
 }
 
 #[test]
-fn edits_by_hand_are_replaced_but_kept_aside_and_told() {
+fn edits_by_hand_stay_and_are_told() {
     let cluster = Cluster::builder().poolers(1).start();
     let pooler = cluster.pooler(1);
     let file = cluster.write_config(1, &Settings::default(), |_| ());
@@ -88,7 +94,13 @@ fn edits_by_hand_are_replaced_but_kept_aside_and_told() {
     cluster.node2().kill9();
     let told = daemon.wait_for_log("redirected `app`", DEADLINE);
     assert!(told.text.contains("was edited by hand"), "{}", told.text);
+    assert!(told.text.contains("; the edits stay"), "{}", told.text);
     let previous = pooler.file().with_file_name("databases.ini.prev");
     let previous = std::fs::read_to_string(previous).expect("it is there");
     assert_eq!(previous, edited);
+    assert_whole_file(pooler);
+    let (from, to) = (cluster.node2().port(), cluster.node1().port());
+    let body = |text: &str| text.split_once('\n').expect("lines").1.to_owned();
+    let expected = body(&edited).replace(&from.to_string(), &to.to_string());
+    assert_eq!(body(&pooler.file_text()), expected);
 }

@@ -4,20 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Daemon, Pooler, Settings};
+use crate::fixture::{Cluster, Daemon, Settings};
 use crate::scene::wait_for_events;
 use crate::served::{leftovers, wait_until_serves};
 
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The host of `pgb1` reads `lines` before everything else in its `sshd_config`.
-fn reconfigure_sshd(cluster: &Cluster, pooler: &Pooler, lines: &str) {
-    let path = pooler.socket_dir().join("sshd_config");
-    let text = std::fs::read_to_string(&path).expect("it is there");
-    pooler.stop_sshd();
-    cluster.home().write(&path, &format!("{lines}\n{text}"));
-    pooler.start_sshd();
-}
 
 /// Node 2 dies: `pgb2` is redirected, `pgb1` is told of with `reason` in one line, and untouched.
 #[track_caller]
@@ -50,15 +41,9 @@ fn only_pgb2_is_redirected(cluster: &Cluster, reason: &str) -> Daemon {
 fn a_host_that_allows_only_sftp_is_refused_until_it_runs_commands() {
     let cluster = Cluster::builder().poolers(2).start();
     let pooler = cluster.pooler(1);
-    reconfigure_sshd(&cluster, pooler, "ForceCommand internal-sftp");
+    pooler.sshd().reconfigure("ForceCommand internal-sftp");
     let daemon = only_pgb2_is_redirected(&cluster, "`pgb1` runs no command of ours");
-    let path = pooler.socket_dir().join("sshd_config");
-    let text = std::fs::read_to_string(&path).expect("it is there");
-    pooler.stop_sshd();
-    cluster
-        .home()
-        .write(&path, &text.replace("ForceCommand internal-sftp\n", ""));
-    pooler.start_sshd();
+    pooler.sshd().reconfigure("");
     wait_until_serves(pooler, cluster.node1(), DEADLINE);
     daemon.wait_for_log("redirect complete: 2 of 2", DEADLINE);
 }
@@ -66,7 +51,10 @@ fn a_host_that_allows_only_sftp_is_refused_until_it_runs_commands() {
 #[test]
 fn a_host_whose_account_has_no_shell_is_refused() {
     let cluster = Cluster::builder().poolers(2).start();
-    reconfigure_sshd(&cluster, cluster.pooler(1), "ForceCommand /bin/false");
+    cluster
+        .pooler(1)
+        .sshd()
+        .reconfigure("ForceCommand /bin/false");
     only_pgb2_is_redirected(&cluster, "`pgb1` runs no command of ours");
 }
 
@@ -85,7 +73,10 @@ fn a_host_with_another_key_than_the_known_one_is_refused() {
 #[test]
 fn a_host_that_does_not_take_our_key_is_named() {
     let cluster = Cluster::builder().poolers(2).start();
-    reconfigure_sshd(&cluster, cluster.pooler(1), "AuthorizedKeysFile /dev/null");
+    cluster
+        .pooler(1)
+        .sshd()
+        .reconfigure("AuthorizedKeysFile /dev/null");
     only_pgb2_is_redirected(&cluster, "Permission denied");
 }
 
@@ -101,6 +92,19 @@ fn a_directory_that_must_not_be_written_stops_before_anything_is_paused() {
     set_mode(directory, 0o700);
     wait_until_serves(pooler, cluster.node1(), DEADLINE);
     daemon.wait_for_log("redirect complete: 2 of 2", DEADLINE);
+}
+
+#[test]
+fn a_full_disk_stops_before_anything_is_paused() {
+    let cluster = Cluster::builder().poolers(2).start();
+    let pooler = cluster.pooler(1);
+    pooler.disk().shrink();
+    let daemon = only_pgb2_is_redirected(&cluster, pooler.disk().fill());
+    pooler.disk().empty();
+    wait_until_serves(pooler, cluster.node1(), DEADLINE);
+    daemon.wait_for_log("redirect complete: 2 of 2", DEADLINE);
+    assert!(daemon.terminate().success());
+    assert_eq!(leftovers(pooler), Vec::<String>::new());
 }
 
 fn set_mode(path: &Path, mode: u32) {

@@ -1,6 +1,6 @@
 //! `repoint render` against running PgBouncers: exactly what would be done, and nothing is.
 
-use crate::fixture::{Cluster, Settings};
+use crate::fixture::{Cluster, Settings, Version};
 use crate::notify::told;
 use crate::watching::serves;
 
@@ -43,16 +43,70 @@ pgb1: pgb1:DIR/pgb1/conf/databases.ini
  [databases]
 -app = host='127.0.0.1' port='PORT2' dbname='bdrtest'
 +app = host='127.0.0.1' port='PORT1' dbname='bdrtest'
+  console SHOW CONFIG  -- RELOAD will undo what was SET; it is put on record with the next steps
   host    stage the file beside the old one
   console PAUSE \"app\"  -- on a connection of its own, given up after 300 ms
   host    rename it into place  -- if the file is still the one above
   console RELOAD
-  console SHOW DATABASES  -- if an entry is not as meant: the old file back, RELOAD, RESUME
-  console SET server_login_retry='0.02'  -- after SHOW CONFIG for the value to set again
+  console SET server_login_retry='0.02'  -- sent with it, for pools that failed to connect
+  console SHOW DATABASES
+  console SHOW CONFIG  -- if any of this is not as meant: the old file back, RELOAD, RESUME
   console RESUME \"app\"
+  console SHOW CONFIG  -- and SET again what was SET before and is not any more
   client  a query through `app` as `probe`  -- must land on the node, up to 5 s
   console SET server_login_retry='15'  -- when that time has passed since RELOAD
 ";
+
+/// What is done between RESUME and the query, and what after it.
+const BEFORE_1_24: &str = "  console SHOW SERVERS
+  console SET query_timeout='1'  -- if a client hangs in the old node
+  console SET server_fast_close='1'  -- if a client hangs in the old node
+";
+const ENDED: &str =
+    "  console SHOW SERVERS  -- until no client hangs in the old node, 1.5 s at most
+  console SET query_timeout='0'  -- as soon as none does, and in any case
+  console SET server_fast_close='0'  -- as soon as none does, and in any case
+";
+const FROM_1_24: &str = "  console SHOW CLIENTS
+  console SHOW SERVERS
+  console KILL_CLIENT id  -- of each client that hangs in the old node, until none does
+";
+
+fn blackhole(after_resume: &str, after_the_query: &str) -> String {
+    let text = CRASH_PGB1.replace("after 300 ms", "after 20 ms");
+    let (begin, end) = text.split_once("  client  ").expect("a query");
+    let (query, end) = end.split_once('\n').expect("a line");
+    format!("{begin}{after_resume}  client  {query}\n{after_the_query}{end}")
+}
+
+#[test]
+fn it_shows_how_clients_are_freed_that_hang() {
+    let cluster = Cluster::builder()
+        .pgbouncer(Version::Newest)
+        .poolers(1)
+        .start();
+    let file = configuration(&cluster);
+    let (code, stdout, _) = render(&cluster, &file, &["--for", "blackhole"]);
+    assert_eq!(
+        (code, stdout),
+        (0, format!("{}\n", blackhole(FROM_1_24, "")))
+    );
+
+    let cluster = Cluster::builder().poolers(1).start();
+    let (file, pooler) = (configuration(&cluster), cluster.pooler(1));
+    let port = cluster.node1().port();
+    let entry = format!("other = host=127.0.0.1 port={port} dbname=bdrtest\n");
+    pooler.write_file(&(pooler.file_text() + &entry));
+    pooler.admin("RELOAD");
+    let (code, stdout, _) = render(&cluster, &file, &["--for", "blackhole"]);
+    let kill = "\
+  console SHOW SERVERS
+  console KILL \"app\"  -- if a client of it hangs in the old node; all of its clients are dropped
+  console RESUME \"app\"
+";
+    assert!(code == 0 && stdout.contains(kill), "{stdout}");
+    assert!(!stdout.contains("query_timeout"), "{stdout}");
+}
 
 #[test]
 fn it_shows_the_difference_and_every_command() {
@@ -71,13 +125,40 @@ fn it_shows_the_difference_and_every_command() {
         &file,
         &["--pgbouncer", "pgb1", "--for", "blackhole"],
     );
-    let blackhole = CRASH_PGB1.replace("after 300 ms", "after 20 ms");
-    assert_eq!((code, stdout), (0, format!("{blackhole}\n")));
+    assert_eq!(
+        (code, stdout),
+        (0, format!("{}\n", blackhole(BEFORE_1_24, ENDED)))
+    );
     assert_eq!(before, Untouched::of(&cluster));
     // Its sockets are gone, too.
     let sockets = cluster.daemon_directory(1).join("run");
     let left = std::fs::read_dir(sockets).expect("it is there").count();
     assert_eq!(left, 0);
+}
+
+#[test]
+fn what_could_be_a_secret_is_not_shown() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let file = configuration(&cluster);
+    let pooler = cluster.pooler(1);
+    let text = pooler.file_text().replace(
+        "app = ",
+        "; password: hunter2\nother = host=h connect_query='select ''hunter2'''\n\
+         app = password=hunter2 pool_size=3 ",
+    );
+    pooler.write_file(&text);
+    let (code, stdout, stderr) = render(&cluster, &file, &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let shown = "@@ -1,4 +1,5 @@
++;repoint v1 generation=1.1 active=1 writer=1 HASH
+ [databases]
+ ; …
+ other = host=h connect_query=…
+-app = password=… pool_size=3 host='127.0.0.1' port='PORT2' dbname='bdrtest'
++app = password=… pool_size=3 host='127.0.0.1' port='PORT1' dbname='bdrtest'
+  console ";
+    assert!(stdout.contains(shown), "{stdout}");
+    assert!(!stdout.contains("hunter2"), "{stdout}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use repoint::render::header;
 
-use crate::fixture::{Cluster, Daemon, Node, Pooler, Record, Row, Settings, wait_until};
+use crate::fixture::{Cluster, Daemon, LogLine, Node, Pooler, Record, Row, Settings, wait_until};
 
 /// For what is not measured: it only ends a test that has failed already.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -25,15 +25,17 @@ pub(crate) fn start_daemon(cluster: &Cluster, node_id: u32, settings: &Settings)
 /// As [`start_daemon`], however it is started, with those PgBouncers that can be reached.
 #[track_caller]
 pub(crate) fn start_with(reachable: &[&Pooler], start: impl FnOnce() -> Daemon) -> Daemon {
-    let before: Vec<usize> = reachable.iter().map(|pooler| commands(pooler)).collect();
     let daemon = start();
     for node in ["node1", "node2"] {
         daemon.wait_for_log(&format!("monitoring node \"{node}\""), DEADLINE);
     }
-    for (pooler, before) in reachable.iter().zip(before) {
-        // One command to try the session; then comes the console, and the second command with it.
+    for pooler in reachable {
+        let name = format!("pgbouncer={:?}", pooler.name());
+        let reached = |line: &LogLine| {
+            line.text.contains("PgBouncer is reached") && line.text.contains(&name)
+        };
         let what = format!("a look at {}:\n{}", pooler.name(), daemon.log());
-        wait_until(DEADLINE, what, || commands(pooler) >= before + 2);
+        wait_until(DEADLINE, what, || daemon.lines().iter().any(reached));
     }
     daemon
 }
@@ -58,7 +60,18 @@ pub(crate) fn wait_for_decision(daemons: &[Daemon]) -> SystemTime {
 /// time.
 #[track_caller]
 pub(crate) fn assert_new_clients_commit(poolers: &[&Pooler], node: &Node, decided: SystemTime) {
-    let times: Vec<Duration> = std::thread::scope(|scope| {
+    let times = new_clients_commits(poolers, node, decided);
+    assert!(times.iter().all(|time| *time <= FIRST_COMMIT), "{times:?}");
+}
+
+/// How long after the decision the first commit of a new client comes, through each PgBouncer.
+#[track_caller]
+pub(crate) fn new_clients_commits(
+    poolers: &[&Pooler],
+    node: &Node,
+    decided: SystemTime,
+) -> Vec<Duration> {
+    std::thread::scope(|scope| {
         let threads: Vec<_> = poolers
             .iter()
             .map(|pooler| scope.spawn(|| first_commit(pooler, node)))
@@ -67,8 +80,7 @@ pub(crate) fn assert_new_clients_commit(poolers: &[&Pooler], node: &Node, decide
         commits
             .map(|commit| after(decided, commit.expect("a commit through every PgBouncer")))
             .collect()
-    });
-    assert!(times.iter().all(|time| *time <= FIRST_COMMIT), "{times:?}");
+    })
 }
 
 /// A new client gets through to `node` at last.
@@ -162,11 +174,6 @@ fn first_commit(pooler: &Pooler, node: &Node) -> SystemTime {
         committed.is_some()
     });
     committed.expect("it was waited for")
-}
-
-/// How many commands have ended on a PgBouncer's host, whoever sent them.
-fn commands(pooler: &Pooler) -> usize {
-    pooler.sshd().log().matches("Close session").count()
 }
 
 /// A commit that came before the decision came in time.

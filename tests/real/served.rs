@@ -55,6 +55,8 @@ pub(crate) fn leftovers(pooler: &Pooler) -> Vec<String> {
             ]
             .contains(&name.as_str())
         })
+        // For a failover that may come: complete, and of use.
+        .filter(|name| !name.starts_with(".databases.ini.repoint-staged-"))
         .collect();
     names.sort();
     names

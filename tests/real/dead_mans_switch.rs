@@ -1,0 +1,274 @@
+//! Whatever is killed while clients are paused, they are served again when its time is over: a
+//! process on PgBouncer's own host sees to it.
+
+use std::time::{Duration, Instant};
+
+use crate::fixture::{Cluster, Daemon, Pooler, Settings, pause, process, wait_until};
+use crate::scene::start_daemon;
+use crate::served::{
+    assert_stays, assert_whole_file, lead_by_hand, leftovers, lock_after_staging, node_through,
+    wait_until_serves,
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// What is on record is its owner's for 3 s at most; the rest is for a machine that is busy. It
+/// would last for ever without the switch.
+const EXPIRY: Duration = Duration::from_secs(8);
+/// From then on the switch would have acted.
+const LONG_ENOUGH: Duration = Duration::from_secs(5);
+
+fn cluster() -> Cluster {
+    Cluster::builder()
+        .poolers(1)
+        .pooler_lines("server_login_retry = 2")
+        .start()
+}
+
+fn is_on_record(pooler: &Pooler) -> bool {
+    let record = pooler
+        .file()
+        .with_file_name(".databases.ini.repoint-operation");
+    record.exists()
+}
+
+/// One agent and no other, in the middle of a redirect: the entry is paused, and the lock that the
+/// next step needs is taken.
+fn paused_and_locked(cluster: &Cluster) -> (Daemon, std::fs::File) {
+    let daemon = start_daemon(cluster, 1, &Settings::default());
+    cluster.node2().kill9();
+    let lock = lock_after_staging(cluster.pooler(1), DEADLINE);
+    wait_until(DEADLINE, "the pause", || cluster.pooler(1).paused("app"));
+    (daemon, lock)
+}
+
+/// Nobody looks: only the switch can have done it.
+#[track_caller]
+fn assert_resumed_by_the_host(pooler: &Pooler) {
+    wait_until(EXPIRY, "no pause", || !pooler.paused("app"));
+    wait_until(DEADLINE, "server_login_retry as configured", || {
+        pooler.config("server_login_retry") == "2"
+    });
+    wait_until(DEADLINE, "nothing on record", || !is_on_record(pooler));
+}
+
+#[test]
+fn clients_are_served_although_the_only_daemon_was_killed() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    let (daemon, lock) = paused_and_locked(&cluster);
+    daemon.kill9();
+    drop(lock);
+    assert_resumed_by_the_host(pooler);
+    cluster.node2().start();
+    pooler.admin("RELOAD");
+    wait_until(DEADLINE, "a query gets through", || {
+        let rows = pooler.try_rows("probe", "select 1", Duration::from_secs(5));
+        rows.is_ok()
+    });
+}
+
+#[test]
+fn clients_are_served_although_the_daemon_and_all_of_sshd_were_killed() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    let (daemon, lock) = paused_and_locked(&cluster);
+    daemon.kill9();
+    pooler.stop_sshd();
+    drop(lock);
+    assert_resumed_by_the_host(pooler);
+    // The next agent has nothing to clear up, and finishes.
+    pooler.start_sshd();
+    drop(daemon);
+    let again = cluster.daemon(1, &Settings::default());
+    wait_until_serves(pooler, cluster.node1(), DEADLINE);
+    assert!(again.terminate().success());
+    assert_whole_file(pooler);
+    assert_eq!(leftovers(pooler), Vec::<String>::new());
+}
+
+/// `kill -9` of the master of the SSH session here, and of the session's sshd there.
+#[test]
+fn clients_are_served_although_the_ssh_session_was_killed_at_either_end() {
+    for end in ["master", "session"] {
+        let cluster = cluster();
+        let pooler = cluster.pooler(1);
+        let (daemon, lock) = paused_and_locked(&cluster);
+        let sessions = || process::descendants(&[pooler.sshd().pid().expect("it runs")]);
+        let masters = || {
+            let runtime = cluster.directory().join("d1/run");
+            let mut pids = process::belonging_to(&runtime);
+            pids.remove(&daemon.pid());
+            pids
+        };
+        let victims = match end {
+            "master" => masters(),
+            _ => sessions(),
+        };
+        assert!(!victims.is_empty(), "{end}");
+        for pid in victims {
+            process::signal(pid, rustix::process::Signal::KILL);
+        }
+        wait_until(EXPIRY, "no pause", || !pooler.paused("app"));
+        drop(lock);
+        wait_until_serves(pooler, cluster.node1(), DEADLINE);
+        assert_whole_file(pooler);
+        daemon.wait_for_log("redirect complete", DEADLINE);
+        assert!(daemon.terminate().success(), "{}", daemon.log());
+        assert_eq!(leftovers(pooler), Vec::<String>::new(), "{end}");
+    }
+}
+
+/// What is killed, and when, is varied; what must hold is not.
+#[test]
+fn whenever_the_only_daemon_is_killed_nothing_stays_paused_or_half_done() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    let mut paused = 0;
+    let delays_ms = [0, 2, 4, 6, 8, 10, 12, 16, 22, 35, 70, 150];
+    for (round, delay_ms) in delays_ms.into_iter().enumerate() {
+        let daemon = start_daemon(&cluster, 1, &Settings::default());
+        cluster.node2().kill9();
+        // Looked for without a rest: what follows takes milliseconds.
+        let begun = Instant::now();
+        while !is_on_record(pooler) {
+            assert!(begun.elapsed() < DEADLINE, "{}", daemon.log());
+            std::thread::yield_now();
+        }
+        // Every other time, the step that comes after the pause has to wait.
+        let lock = (round % 2 == 0).then(|| lock_after_staging(pooler, DEADLINE));
+        if lock.is_some() {
+            wait_until(DEADLINE, "a pause, or the end of it", || {
+                pooler.paused("app") || pooler.served_port("app") == cluster.node1().port()
+            });
+        }
+        pause(Duration::from_millis(delay_ms));
+        daemon.kill9();
+        if round % 3 == 2 {
+            pooler.stop_sshd();
+        }
+        let killed = Instant::now();
+        paused += usize::from(pooler.paused("app"));
+        drop(lock);
+        let what = format!("no pause, killed after {delay_ms} ms: {}", daemon.log());
+        wait_until(EXPIRY, what, || !pooler.paused("app"));
+        assert!(killed.elapsed() <= EXPIRY);
+        // Old or new, but one of them, and nothing of it is undone or left behind later.
+        let text = pooler.file_text();
+        assert!(
+            text.ends_with("dbname='bdrtest'\n"),
+            "{delay_ms} ms: {text}"
+        );
+        if !pooler.sshd().is_running() {
+            pooler.start_sshd();
+        }
+        drop(daemon);
+        let again = cluster.daemon(1, &Settings::default());
+        wait_until_serves(pooler, cluster.node1(), DEADLINE);
+        let settled = || pooler.config("server_login_retry") == "2" && !is_on_record(pooler);
+        wait_until(DEADLINE, format!("all paid, {delay_ms} ms"), settled);
+        assert!(again.terminate().success());
+        assert_whole_file(pooler);
+        assert_eq!(leftovers(pooler), Vec::<String>::new(), "{delay_ms} ms");
+        cluster.node2().start();
+        lead_by_hand(pooler, cluster.node2());
+    }
+    assert!(paused > 3, "{paused} kills came while clients were paused");
+}
+
+#[test]
+fn an_operators_pause_is_never_ended_by_a_switch() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    // The switch has done its work, and still has a setting to set again.
+    let (daemon, lock) = paused_and_locked(&cluster);
+    daemon.kill9();
+    drop(lock);
+    wait_until(EXPIRY, "no pause", || !pooler.paused("app"));
+    pooler.admin("PAUSE app");
+    assert_stays(LONG_ENOUGH, "the operator's pause", || pooler.paused("app"));
+    wait_until(DEADLINE, "nothing on record", || !is_on_record(pooler));
+    assert!(pooler.paused("app"));
+}
+
+#[test]
+fn the_switch_of_an_operation_ends_when_another_one_is_on_record() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    let (daemon, lock) = paused_and_locked(&cluster);
+    daemon.kill9();
+    pooler.stop_sshd();
+    let record = pooler
+        .file()
+        .with_file_name(".databases.ini.repoint-operation");
+    let text = std::fs::read_to_string(&record).expect("it is there");
+    let (token, rest) = text.split_once(' ').expect("a token");
+    std::fs::write(&record, format!("9{token} {rest}")).expect("it can be written");
+    drop(lock);
+    assert_stays(LONG_ENOUGH, "another one's pause", || pooler.paused("app"));
+    assert!(is_on_record(pooler));
+}
+
+/// In a redirect as well as before and after it.
+#[test]
+fn an_entry_that_an_operator_had_paused_is_redirected_and_stays_paused() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    pooler.admin("PAUSE app");
+    cluster.node2().kill9();
+    let told = daemon.wait_for_log("redirected `app`", DEADLINE);
+    let how = "it stays paused, as an operator left it";
+    assert!(told.text.contains(how), "{}", told.text);
+    assert_stays(LONG_ENOUGH, "the operator's pause", || pooler.paused("app"));
+    assert_eq!(pooler.served_port("app"), cluster.node1().port());
+    pooler.admin("RESUME app");
+    assert_eq!(node_through(pooler), "node1");
+}
+
+/// Every command that the host's script needs, but no way to the console.
+#[test]
+fn without_psql_and_perl_no_pause_lasts_longer_than_a_second_and_the_log_says_so_once() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    hide_psql_and_perl(&cluster);
+    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    let told = "nothing on its host could end a pause if this agent were killed";
+    daemon.wait_for_log(told, DEADLINE);
+    cluster.node2().kill9();
+    let lock = lock_after_staging(pooler, DEADLINE);
+    wait_until(DEADLINE, "the pause", || pooler.paused("app"));
+    let begun = Instant::now();
+    wait_until(DEADLINE, "no pause", || !pooler.paused("app"));
+    let lasted = begun.elapsed();
+    assert!(lasted < Duration::from_millis(1400), "{lasted:?}");
+    drop(lock);
+    wait_until_serves(pooler, cluster.node1(), DEADLINE);
+    daemon.wait_for_log("redirect complete", DEADLINE);
+    assert_eq!(daemon.log().matches(told).count(), 1, "{}", daemon.log());
+}
+
+fn hide_psql_and_perl(cluster: &Cluster) {
+    let pooler = cluster.pooler(1);
+    let programs = pooler.socket_dir().join("bin");
+    std::fs::create_dir(&programs).expect("it is new");
+    for entry in std::fs::read_dir("/usr/bin").expect("it can be read") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        if !["psql", "perl"].contains(&name.to_string_lossy().as_ref()) {
+            let _shadowed = std::os::unix::fs::symlink(entry.path(), programs.join(name));
+        }
+    }
+    let configuration = pooler.socket_dir().join("sshd_config");
+    let text = std::fs::read_to_string(&configuration).expect("it is there");
+    // Of several, the first one holds.
+    let text: String = text
+        .lines()
+        .map(|line| match line.starts_with("SetEnv ") {
+            true => format!("{line} PATH={}\n", programs.display()),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    cluster.home().write(&configuration, &text);
+    pooler.stop_sshd();
+    pooler.start_sshd();
+}
