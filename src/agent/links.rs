@@ -12,7 +12,7 @@ use crate::core::debt::{Debt, Settings};
 use crate::core::pooler::{
     Capability, Content, FileState, LOGIN_RETRY, Observation, Operation, ProcessState,
 };
-use crate::core::sequence::{Lost, Owed, OwedSetting, is_hasty, lost};
+use crate::core::sequence::{Lost, Owed, is_hasty, lost};
 use crate::core::worker::{Depth, HASTY};
 use crate::edge::admin_console::{Console, ConsoleError, set_command};
 use crate::edge::chain;
@@ -220,30 +220,17 @@ impl Links {
         Ok(notes)
     }
 
-    /// Pays what is `due` of our own operation; `rest` is owed from then on.
+    /// Sets again what our own operation owes, where nobody has set it since.
     ///
     /// # Errors
     /// What could not be paid; the record stays.
-    pub async fn pay_own(
-        &self,
-        token: &str,
-        due: &[OwedSetting],
-        rest: Option<&Owed>,
-    ) -> Result<(), LinkError> {
-        for (index, console) in self.consoles.iter().enumerate() {
-            let found = console.settings().await?;
-            // Last what tells whoever comes after a crash that the others are owed.
-            for setting in due {
-                let ours = found.get(&setting.key) == Some(&setting.ours);
-                if let Some(value) = setting.values.get(index).filter(|_| ours) {
-                    console.command(&set_command(&setting.key, value)).await?;
-                }
+    pub async fn pay_own(&self, owed: &Owed) -> Result<(), LinkError> {
+        for (console, value) in self.consoles.iter().zip(&owed.values) {
+            if is_hasty(&console.settings().await?) {
+                console.command(&set_command(LOGIN_RETRY, value)).await?;
             }
         }
-        match rest {
-            Some(rest) => Ok(record_owed(&self.host, rest).await?),
-            None => Ok(self.host.settle(token).await?),
-        }
+        Ok(self.host.settle(&owed.token).await?)
     }
 }
 
@@ -255,7 +242,7 @@ const LEASE_SLACK: Duration = Duration::from_secs(5);
 /// # Errors
 /// As [`RemoteHost::update`].
 pub async fn record_owed(host: &RemoteHost, owed: &Owed) -> Result<(), RemoteError> {
-    let lease = owed.due().saturating_duration_since(Instant::now()) + LEASE_SLACK;
+    let lease = owed.due.saturating_duration_since(Instant::now()) + LEASE_SLACK;
     let debt = serde_json::to_string(&owed.debt()).expect("a debt holds nothing but text");
     host.update(&owed.token, lease, &debt).await
 }

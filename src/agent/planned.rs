@@ -90,8 +90,8 @@ impl Moved {
         };
         let paid = match self.owed {
             Some(owed) => {
-                tokio::time::sleep_until(owed.settled_by().into()).await;
-                pay(&links, owed).await
+                tokio::time::sleep_until(owed.due.into()).await;
+                pay(&links, &owed).await
             }
             None => Ok(()),
         };
@@ -111,8 +111,8 @@ impl Moved {
 ///
 /// # Errors
 /// It could not be done; it is on record on the host.
-pub async fn pay(links: &Links, owed: Owed) -> Result<(), LinkError> {
-    links.pay_own(&owed.token, &owed.settings, None).await
+pub async fn pay(links: &Links, owed: &Owed) -> Result<(), LinkError> {
+    links.pay_own(owed).await
 }
 
 /// What tells the target from any other node; it has to be alive.

@@ -16,7 +16,7 @@ use crate::config::{NodeId, PgBouncer};
 use crate::core::debt::Debt;
 use crate::core::outcome::{End, FileAfter, Outcome};
 use crate::core::plan::Decision;
-use crate::core::sequence::{Owed, OwedSetting};
+use crate::core::sequence::Owed;
 use crate::core::worker::{Assignment, Do, Status, Worker, note_edited};
 use crate::edge::remote::Turns;
 
@@ -124,7 +124,7 @@ impl Running {
                 databases,
                 why,
             } => self.end_early_pause(&token, databases, why).await,
-            Do::Pay { token, due, rest } => self.pay(&token, &due, rest).await,
+            Do::Pay(owed) => self.pay(&owed).await,
             Do::Stamp(decision) => self.stamp(&decision).await,
             Do::Disable => self.disable().await,
             Do::Wait(until) => {
@@ -285,10 +285,10 @@ impl Running {
         }
     }
 
-    async fn pay(&mut self, token: &str, due: &[OwedSetting], rest: Option<Owed>) {
+    async fn pay(&mut self, owed: &Owed) {
         let Some(links) = &self.links else { return };
-        match links.pay_own(token, due, rest.as_ref()).await {
-            Ok(()) => self.worker.paid(rest),
+        match links.pay_own(owed).await {
+            Ok(()) => self.worker.paid(),
             Err(error) => self.away(&error),
         }
     }

@@ -22,7 +22,7 @@ mod tests;
 
 pub use eviction::Evicted;
 use eviction::Evicting;
-pub use settings::{Lost, Owed, OwedSetting, before_reload, is_hasty, lost, reset};
+pub use settings::{Lost, Owed, before_reload, is_hasty, lost, reset};
 
 /// A RESUME that could not be sent is tried again on a new connection.
 const RESUME_TRIES: u32 = 3;
@@ -48,15 +48,6 @@ pub enum StepResult {
     /// ReadBack: all entries are as meant, but settings were reset, as by a file that was rejected
     /// further on.
     Reset(String),
-    /// Done, by a SET of `key` to `ours`; its value of before is to be set again `after` this time.
-    Owes {
-        /// The setting.
-        key: String,
-        /// What it was set to.
-        ours: String,
-        /// When it is no longer needed.
-        after: Duration,
-    },
     /// Evict, Freed: how far it came.
     Evicted(Evicted),
 }
@@ -181,7 +172,7 @@ impl Sequence {
             Step::Activate => self.after_activate(result, now),
             Step::Reload => self.after_reload(result, now),
             Step::ReadBack => self.after_read_back(result, now),
-            Step::Hasten => self.after_set(result, now),
+            Step::Hasten => self.after_set(result),
             Step::PutBack => self.after_put_back(result),
             Step::Resume { database } => self.after_resume(database, result, now),
             Step::Confirm { database } => self.after_confirm(database, result, now),
@@ -247,7 +238,6 @@ impl Sequence {
             StepResult::Done(_)
             | StepResult::Passed(_)
             | StepResult::Reset(_)
-            | StepResult::Owes { .. }
             | StepResult::Evicted(_) => {}
         }
     }
@@ -278,7 +268,6 @@ impl Sequence {
             StepResult::Done(_)
             | StepResult::Passed(_)
             | StepResult::Reset(_)
-            | StepResult::Owes { .. }
             | StepResult::Evicted(_) => {}
         }
     }
@@ -303,7 +292,6 @@ impl Sequence {
             | StepResult::Superseded(_)
             | StepResult::Rejected(_)
             | StepResult::Reset(_)
-            | StepResult::Owes { .. }
             | StepResult::Evicted(_) => {}
         }
     }
@@ -323,10 +311,7 @@ impl Sequence {
             | StepResult::Lost(why)
             | StepResult::Superseded(why)
             | StepResult::NotYet(why) => self.fail(why, FileAfter::Unknown, now),
-            StepResult::Done(_)
-            | StepResult::Passed(_)
-            | StepResult::Owes { .. }
-            | StepResult::Evicted(_) => {}
+            StepResult::Done(_) | StepResult::Passed(_) | StepResult::Evicted(_) => {}
         }
     }
 
@@ -345,18 +330,9 @@ impl Sequence {
         self.steps = way_back.into();
     }
 
-    /// A SET that is owed until later.
-    fn after_set(&mut self, result: StepResult, now: Instant) {
-        match result {
-            StepResult::Owes { key, ours, after } => self.owe(&key, &ours, now + after),
-            StepResult::Failed(why) | StepResult::Lost(why) => self.warnings.push(why),
-            StepResult::Done(_)
-            | StepResult::Passed(_)
-            | StepResult::NotYet(_)
-            | StepResult::Superseded(_)
-            | StepResult::Rejected(_)
-            | StepResult::Reset(_)
-            | StepResult::Evicted(_) => {}
+    fn after_set(&mut self, result: StepResult) {
+        if let StepResult::Failed(why) | StepResult::Lost(why) = result {
+            self.warnings.push(why);
         }
     }
 
@@ -408,7 +384,6 @@ impl Sequence {
             | StepResult::Passed(_)
             | StepResult::NotYet(_)
             | StepResult::Superseded(_)
-            | StepResult::Owes { .. }
             | StepResult::Evicted(_) => {}
         }
     }

@@ -14,7 +14,7 @@ use crate::core::plan::Decision;
 use crate::core::pooler::Observation;
 use crate::core::retry::Retry;
 use crate::core::routing::Routing;
-use crate::core::sequence::{Owed, OwedSetting};
+use crate::core::sequence::Owed;
 
 mod assignment;
 mod disable;
@@ -98,15 +98,8 @@ pub enum Do {
         /// Why.
         why: EarlyEnd,
     },
-    /// Set again what is due after our own redirect.
-    Pay {
-        /// The operation.
-        token: String,
-        /// What is due; all when stopping.
-        due: Vec<OwedSetting>,
-        /// What is owed when that is paid.
-        rest: Option<Owed>,
-    },
+    /// Set again what our own redirect owes: it is due, or this agent stops.
+    Pay(Owed),
     /// Write the number of the decision into the file of a PgBouncer that serves the node already.
     Stamp(Decision),
     /// Have new clients get an error at once: no node is left.
@@ -334,10 +327,10 @@ impl Worker {
         self.observation = None;
     }
 
-    /// What was due is paid; `rest` is still owed.
-    pub fn paid(&mut self, rest: Option<Owed>) {
-        self.status.owes = rest.is_some();
-        self.owed = rest;
+    /// What was owed is paid.
+    pub fn paid(&mut self) {
+        self.status.owes = false;
+        self.owed = None;
         self.observation = None;
         self.staging.forget();
     }
@@ -381,10 +374,8 @@ impl Worker {
 
     fn pay(&self, now: Instant) -> Option<Do> {
         let owed = self.owed.as_ref()?;
-        let all = self.assignment.stopping && !self.assignment.leave_debt;
-        let (due, rest) = owed.split(if all { owed.settled_by() } else { now });
-        let token = owed.token.clone();
-        (!due.is_empty()).then_some(Do::Pay { token, due, rest })
+        let at_once = self.assignment.stopping && !self.assignment.leave_debt;
+        (at_once || owed.due <= now).then(|| Do::Pay(owed.clone()))
     }
 
     /// Another operation's debt, once its time is over. Our own is never there when this is asked:

@@ -192,8 +192,8 @@ fn one_alone_is_moved_over_ways_that_are_open_and_left_alone_when_it_is_there() 
         let (second, nothing) = moved().await;
         assert_eq!(nothing, None);
         let owed = owed.expect("server_login_retry was set");
-        assert_eq!(owed.settings[0].values, ["15"]);
-        pay(&links, owed).await.expect("it is paid");
+        assert_eq!(owed.values, ["15"]);
+        pay(&links, &owed).await.expect("it is paid");
         links.host.close().await;
         (first, second)
     });

@@ -196,9 +196,7 @@ pub async fn enable(
         let hasten = set_command(LOGIN_RETRY, HASTY);
         console.command(&hasten).await?;
     }
-    let value = |settings: &Settings| settings.get(LOGIN_RETRY).cloned().unwrap_or_default();
-    let values = before.iter().map(value).collect();
-    let owed = Owed::login_retry(token.to_owned(), values, Instant::now());
+    let owed = Owed::new(token.to_owned(), &before, Instant::now());
     let now = Debt {
         settings: Vec::new(),
         ..debt.clone()

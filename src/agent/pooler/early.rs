@@ -166,13 +166,12 @@ async fn end(
         return Ok(Ended::TakenOver);
     }
     let slow = |value: &String| value.parse::<f64>().is_ok_and(|seconds| seconds > 0.1);
-    let mut values = Vec::new();
-    if hasten {
-        for mut settings in links.settings().await? {
-            values.push(settings.remove(LOGIN_RETRY).unwrap_or_default());
-        }
-    }
-    if !values.iter().any(slow) {
+    let before = match hasten {
+        true => links.settings().await?,
+        false => Vec::new(),
+    };
+    let owed = Owed::new(token.to_owned(), &before, Instant::now());
+    if !owed.values.iter().any(slow) {
         let debt = Debt {
             paused,
             ..Debt::default()
@@ -180,7 +179,6 @@ async fn end(
         links.pay(token, &debt).await?;
         return Ok(Ended::Resumed(None));
     }
-    let owed = Owed::login_retry(token.to_owned(), values, Instant::now());
     let debt = Debt {
         paused,
         ..owed.debt()

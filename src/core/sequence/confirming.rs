@@ -25,7 +25,7 @@ impl Sequence {
             | StepResult::Superseded(why)
             | StepResult::Rejected(why)
             | StepResult::Reset(why) => why,
-            StepResult::Owes { .. } | StepResult::Evicted(_) => return,
+            StepResult::Evicted(_) => return,
         };
         let since = *self.confirming_since.get_or_insert(now);
         if now.saturating_duration_since(since) < CONFIRM_LIMIT {

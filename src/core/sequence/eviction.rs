@@ -160,8 +160,7 @@ impl Sequence {
             | StepResult::NotYet(_)
             | StepResult::Superseded(_)
             | StepResult::Rejected(_)
-            | StepResult::Reset(_)
-            | StepResult::Owes { .. } => None,
+            | StepResult::Reset(_) => None,
         }
     }
 }

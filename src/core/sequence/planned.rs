@@ -25,10 +25,7 @@ impl Sequence {
     /// While clients are held up, before the file is in place.
     pub(super) fn after_hold(&mut self, step: Step, result: StepResult, now: Instant) {
         match result {
-            StepResult::Done(_)
-            | StepResult::Passed(_)
-            | StepResult::Owes { .. }
-            | StepResult::Evicted(_) => {
+            StepResult::Done(_) | StepResult::Passed(_) | StepResult::Evicted(_) => {
                 self.waiting_since = None;
             }
             StepResult::NotYet(_) if self.again(&step, EMPTY_LIMIT, LOOK_INTERVAL, now) => {}
@@ -52,7 +49,7 @@ impl Sequence {
         // Whatever the answer: the pause may hold, so it is owed.
         self.paused.insert(database);
         match result {
-            StepResult::Done(_) | StepResult::Owes { .. } | StepResult::Evicted(_) => {}
+            StepResult::Done(_) | StepResult::Evicted(_) => {}
             StepResult::Passed(_) | StepResult::NotYet(_) => {
                 self.give_up(&format!("{text} in time: a transaction is still open"), now);
             }
@@ -66,10 +63,7 @@ impl Sequence {
 
     pub(super) fn after_drain(&mut self, limit: Duration, result: StepResult, now: Instant) {
         match result {
-            StepResult::Done(_)
-            | StepResult::Passed(_)
-            | StepResult::Owes { .. }
-            | StepResult::Evicted(_) => {
+            StepResult::Done(_) | StepResult::Passed(_) | StepResult::Evicted(_) => {
                 self.waiting_since = None;
                 self.served_after = now.saturating_duration_since(self.begun);
             }
@@ -87,7 +81,7 @@ impl Sequence {
     pub(super) fn after_name_left(&mut self, result: StepResult, now: Instant) {
         match result {
             // They have left just now.
-            StepResult::Passed(_) | StepResult::Owes { .. } | StepResult::Evicted(_) => {
+            StepResult::Passed(_) | StepResult::Evicted(_) => {
                 self.served_after = now.saturating_duration_since(self.begun);
             }
             StepResult::Done(who)

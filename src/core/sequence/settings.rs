@@ -30,22 +30,11 @@ const RESET: [(&str, &[&str]); 4] = [
 /// Values of more than this are named, not told.
 const TOLD_BYTES_MAX: usize = 40;
 
-/// Settings that must be set again later, each at its time.
+/// A `server_login_retry` that is [`HASTY`] for a while and must be set again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
     /// Names the operation on the host.
     pub token: String,
-    /// Each setting; never empty.
-    pub settings: Vec<OwedSetting>,
-}
-
-/// One setting that must be set again later.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwedSetting {
-    /// Its name.
-    pub key: String,
-    /// What it was set to: where another value is in force, nothing is owed any more.
-    pub ours: String,
     /// The value to set, of each process in the order of the configuration's consoles.
     pub values: Vec<String>,
     /// Not before this moment.
@@ -53,60 +42,24 @@ pub struct OwedSetting {
 }
 
 impl Owed {
-    /// The `server_login_retry` of each process, out of force since `since`. The failed-connect
-    /// flag belongs to each (database, user), and a pool that has not tried since would wait for
-    /// the old length.
+    /// The values of before, out of force since `since`. The failed-connect flag belongs to each
+    /// (database, user), and a pool that has not tried since would wait for the old length.
     #[must_use]
-    pub fn login_retry(token: String, values: Vec<String>, since: Instant) -> Self {
-        let setting = OwedSetting {
-            key: LOGIN_RETRY.to_owned(),
-            ours: HASTY.to_owned(),
-            due: due_again(values.iter(), since),
-            values,
-        };
+    pub fn new(token: String, before: &[Settings], since: Instant) -> Self {
+        let value = |settings: &Settings| settings.get(LOGIN_RETRY).cloned().unwrap_or_default();
+        let values: Vec<String> = before.iter().map(value).collect();
         Self {
+            due: due_again(&values, since),
             token,
-            settings: vec![setting],
+            values,
         }
-    }
-
-    /// When the first of them is due.
-    #[must_use]
-    pub fn due(&self) -> Instant {
-        let dues = self.settings.iter().map(|setting| setting.due);
-        dues.min().expect("something is owed")
-    }
-
-    /// When the last of them is due.
-    #[must_use]
-    pub fn settled_by(&self) -> Instant {
-        let dues = self.settings.iter().map(|setting| setting.due);
-        dues.max().expect("something is owed")
-    }
-
-    /// Those that are due, and what is owed after they are paid.
-    #[must_use]
-    pub fn split(&self, now: Instant) -> (Vec<OwedSetting>, Option<Self>) {
-        let settings = self.settings.iter().cloned();
-        let (due, later): (Vec<_>, Vec<_>) = settings.partition(|setting| setting.due <= now);
-        let token = self.token.clone();
-        let rest = (!later.is_empty()).then_some(Self {
-            token,
-            settings: later,
-        });
-        (due, rest)
     }
 
     /// As it is put on record.
     #[must_use]
     pub fn debt(&self) -> Debt {
-        let processes = self.settings.iter().map(|setting| setting.values.len());
-        let mut maps = vec![Settings::new(); processes.max().unwrap_or_default()];
-        for setting in &self.settings {
-            for (map, value) in maps.iter_mut().zip(&setting.values) {
-                map.insert(setting.key.clone(), value.clone());
-            }
-        }
+        let map = |value: &String| Settings::from([(LOGIN_RETRY.to_owned(), value.clone())]);
+        let maps: Vec<Settings> = self.values.iter().map(map).collect();
         Debt::default().with_settings(&maps)
     }
 }
@@ -171,7 +124,7 @@ pub fn is_hasty(settings: &Settings) -> bool {
 /// What is not as it was, but for what is owed later.
 #[must_use]
 pub fn lost(before: &Settings, after: &Settings, owed: Option<&Owed>) -> Vec<Lost> {
-    let later = |key: &str| owed.is_some_and(|owed| owed.settings.iter().any(|s| s.key == key));
+    let later = |key: &str| key == LOGIN_RETRY && owed.is_some();
     let differ = before.iter().filter_map(|(key, was)| {
         let is = after.get(key).map_or("", String::as_str);
         let lost = || Lost {
@@ -199,13 +152,17 @@ pub fn reset(before: &Settings, after: &Settings) -> Vec<&'static str> {
 }
 
 /// When a `server_login_retry` that is out of force since `since` has had its length everywhere.
-fn due_again<'a>(values: impl Iterator<Item = &'a String>, since: Instant) -> Instant {
+fn due_again(values: &[String], since: Instant) -> Instant {
     let length = |value: &String| {
         let length = value.parse().map(Duration::try_from_secs_f64);
         let length = length.ok().and_then(Result::ok);
         length.unwrap_or(LOGIN_RETRY_DEFAULT)
     };
-    let longest = values.map(length).max().unwrap_or(LOGIN_RETRY_DEFAULT);
+    let longest = values
+        .iter()
+        .map(length)
+        .max()
+        .unwrap_or(LOGIN_RETRY_DEFAULT);
     since + longest + RELOAD_SLACK
 }
 
@@ -255,38 +212,13 @@ impl Sequence {
         self.owed.as_ref()
     }
 
-    /// Owes the values of before of a setting that is `ours` now.
-    pub(super) fn owe(&mut self, key: &str, ours: &str, due: Instant) {
-        let value = |settings: &Settings| settings.get(key).cloned().unwrap_or_default();
-        let values: Vec<String> = self.before.iter().map(value).collect();
-        if values.iter().all(|value| value == ours || value.is_empty()) {
-            return;
-        }
-        let token = self.plan.token.clone();
-        let settings = Vec::new();
-        let owed = self.owed.get_or_insert(Owed { token, settings });
-        owed.settings.retain(|setting| setting.key != key);
-        owed.settings.push(OwedSetting {
-            key: key.to_owned(),
-            ours: ours.to_owned(),
-            values,
-            due,
-        });
-        // The sign goes last: who comes after a crash would not know that the others are owed.
-        owed.settings
-            .sort_by_key(|setting| setting.key == LOGIN_RETRY);
-        let last = owed.settings.iter().map(|setting| setting.due).max();
-        let sign = owed.settings.iter_mut().find(|s| s.key == LOGIN_RETRY);
-        if let (Some(sign), Some(last)) = (sign, last) {
-            sign.due = last;
-        }
-    }
-
-    /// Owes `server_login_retry`: see [`Owed::login_retry`].
+    /// From RELOAD on; see [`Owed::new`].
     pub(super) fn owe_login_retry(&mut self, since: Instant) {
-        let values = self.before.iter().filter_map(|s| s.get(LOGIN_RETRY));
-        let due = due_again(values, since);
-        self.owe(LOGIN_RETRY, HASTY, due);
+        let owed = Owed::new(self.plan.token.clone(), &self.before, since);
+        let differs = |value: &String| value != HASTY && !value.is_empty();
+        if owed.values.iter().any(differs) {
+            self.owed = Some(owed);
+        }
     }
 
     pub(super) fn after_put_back(&mut self, result: StepResult) {
@@ -301,7 +233,6 @@ impl Sequence {
             | StepResult::Superseded(_)
             | StepResult::Rejected(_)
             | StepResult::Reset(_)
-            | StepResult::Owes { .. }
             | StepResult::Evicted(_) => {}
         }
     }

@@ -150,11 +150,8 @@ fn all_goes_well_and_server_login_retry_is_owed_for_its_old_length_after_reload(
     );
     assert!(outcome.serves());
     let owed = owed.unwrap();
-    let [login_retry] = owed.settings.as_slice() else {
-        panic!("{owed:?}");
-    };
-    assert_eq!(login_retry.values, ["15"]);
-    assert!(login_retry.due >= begun + Duration::from_secs(16));
+    assert_eq!(owed.values, ["15"]);
+    assert!(owed.due >= begun + Duration::from_secs(16));
 }
 
 #[test]
@@ -262,7 +259,7 @@ fn what_an_operation_before_it_owes_is_still_owed_when_it_turns_back() {
     );
     let owed = owed.unwrap();
     assert_eq!(owed.token, "1-77-1-0");
-    assert_eq!(owed.settings[0].values, ["15"]);
+    assert_eq!(owed.values, ["15"]);
 }
 
 #[test]
@@ -303,46 +300,10 @@ fn each_process_gets_its_own_value_back() {
     sequence.found(vec![in_force("15"), in_force("2")]);
     let (_, _, owed) = play_on(sequence, &[], now);
     let owed = owed.unwrap();
-    assert_eq!(owed.settings[0].values, ["15", "2"]);
-    assert!(owed.due() >= now + Duration::from_secs(16));
+    assert_eq!(owed.values, ["15", "2"]);
+    assert!(owed.due >= now + Duration::from_secs(16));
     let debt = owed.debt();
     assert_eq!(debt.settings_of(1), settings(&[(LOGIN_RETRY, "2")]));
-}
-
-#[test]
-fn what_is_set_for_a_while_is_owed_by_itself_and_the_sign_is_owed_longest() {
-    let now = Instant::now();
-    let mut sequence = Sequence::new(plan(), now);
-    sequence.found(vec![in_force("0.2")]);
-    let owes = StepResult::Owes {
-        key: "query_timeout".to_owned(),
-        ours: "1".to_owned(),
-        after: Duration::from_secs(2),
-    };
-    let (_, _, owed) = play_on(sequence, &[("Hasten", owes)], now);
-    let owed = owed.unwrap();
-    let keys: Vec<_> = owed.settings.iter().map(|s| s.key.as_str()).collect();
-    assert_eq!(keys, ["query_timeout", LOGIN_RETRY]);
-    assert_eq!(owed.settings[0].values, ["77"]);
-    assert!(owed.settings[1].due >= owed.settings[0].due);
-    let (due, rest) = owed.split(owed.due());
-    assert_eq!((due.len(), rest), (2, None));
-}
-
-#[test]
-fn what_is_due_is_paid_and_the_rest_stays_owed() {
-    let now = Instant::now();
-    let setting = |key: &str, seconds| OwedSetting {
-        key: key.to_owned(),
-        ours: "1".to_owned(),
-        values: vec!["2".to_owned()],
-        due: now + Duration::from_secs(seconds),
-    };
-    let (token, settings) = ("t".to_owned(), vec![setting("a", 1), setting("b", 9)]);
-    let owed = Owed { token, settings };
-    let (due, rest) = owed.split(owed.due());
-    assert_eq!(due, [setting("a", 1)]);
-    assert_eq!(rest.unwrap().settings, [setting("b", 9)]);
 }
 
 #[test]

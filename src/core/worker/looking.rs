@@ -126,7 +126,7 @@ impl Worker {
             until = until.min(end);
         }
         if let Some(owed) = &self.owed {
-            until = until.min(owed.due());
+            until = until.min(owed.due);
         }
         if let Some(at) = self.prepares_at().filter(|at| *at > now) {
             until = until.min(at);

@@ -7,7 +7,6 @@ use crate::config::{Config, NodeId, file};
 use crate::core::node::Fault;
 use crate::core::outcome::FileAfter;
 use crate::core::pooler::{EntryState, FileState, Operation, ProcessState};
-use crate::core::sequence::OwedSetting;
 use crate::generation::Generation;
 
 mod early;
@@ -426,13 +425,8 @@ fn what_is_owed_is_paid_when_due_and_at_once_when_stopping() {
         ..acting(decision(1))
     };
     world.worker.assign(stopping, world.now);
-    let pay = Do::Pay {
-        token: owed.token,
-        due: owed.settings,
-        rest: None,
-    };
-    assert_eq!(world.next(), pay);
-    world.worker.paid(None);
+    assert_eq!(world.next(), Do::Pay(owed));
+    world.worker.paid();
     assert_eq!(world.next(), Do::End);
 }
 
@@ -451,11 +445,7 @@ fn one_that_is_away_is_tried_when_its_time_comes_or_when_something_is_decided() 
 fn owes(due: Instant) -> Owed {
     Owed {
         token: "1".to_owned(),
-        settings: vec![OwedSetting {
-            key: "server_login_retry".to_owned(),
-            ours: HASTY.to_owned(),
-            values: vec!["15".to_owned()],
-            due,
-        }],
+        values: vec!["15".to_owned()],
+        due,
     }
 }

@@ -41,7 +41,7 @@ fn prepares(world: &World) -> Option<NodeId> {
         | Do::Resolve { .. }
         | Do::PauseEarly { .. }
         | Do::EndEarlyPause { .. }
-        | Do::Pay { .. }
+        | Do::Pay(_)
         | Do::Stamp(_)
         | Do::Disable
         | Do::Wait(_)
