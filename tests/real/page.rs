@@ -210,6 +210,8 @@ fn fail_over(page: &Page, daemons: &[Daemon; 2]) {
     cluster.node2().kill9();
     wait_until_all_serve(cluster, cluster.node1(), DEADLINE);
     for daemon in daemons {
+        // The one that stands by may still be trying.
+        daemon.wait_for_log("unable to reconnect to node 2", DEADLINE);
         assert_in_order(
             daemon,
             &[

@@ -45,6 +45,7 @@ pgb1: pgb1:DIR/pgb1/conf/databases.ini
 +app = host='127.0.0.1' port='PORT1' dbname='bdrtest'
   console SHOW CONFIG  -- RELOAD will undo what was SET; it is put on record with the next steps
   host    stage the file beside the old one
+  host    put the pause on record, with who ends it
   console PAUSE \"app\"  -- on a connection of its own, given up after 300 ms
   host    rename it into place  -- if the file is still the one above
   console RELOAD
@@ -53,9 +54,12 @@ pgb1: pgb1:DIR/pgb1/conf/databases.ini
   console SHOW CONFIG  -- if any of this is not as meant: the old file back, RELOAD, RESUME
   console RESUME \"app\"
   console SHOW CONFIG  -- and SET again what was SET before and is not any more
+  host    put on record what is still owed then
   client  a query through `app` as `probe`  -- must land on the node, up to 5 s
   console SET server_login_retry='15'  -- when that time has passed since RELOAD
 ";
+
+const STILL_OWED: &str = "  host    put on record what is still owed then\n";
 
 /// What is done between RESUME and the query, and what after it.
 const BEFORE_1_24: &str = "  console SHOW SERVERS
@@ -74,9 +78,13 @@ const FROM_1_24: &str = "  console SHOW CLIENTS
 
 fn blackhole(after_resume: &str, after_the_query: &str) -> String {
     let text = CRASH_PGB1.replace("after 300 ms", "after 20 ms");
-    let (begin, end) = text.split_once("  client  ").expect("a query");
+    let (begin, end) = text.split_once(STILL_OWED).expect("its line");
     let (query, end) = end.split_once('\n').expect("a line");
-    format!("{begin}{after_resume}  client  {query}\n{after_the_query}{end}")
+    // What is SET to free clients is on record until it is undone.
+    match after_the_query {
+        "" => format!("{begin}{STILL_OWED}{after_resume}{query}\n{end}"),
+        ended => format!("{begin}{after_resume}{query}\n{ended}{STILL_OWED}{end}"),
+    }
 }
 
 #[test]

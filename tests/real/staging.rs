@@ -10,10 +10,10 @@ use crate::scene::{
 };
 
 const STEPS: &str = "info,repoint=debug";
-const STAGED: &str = "staged the file for a failover";
+pub(crate) const STAGED: &str = "staged the file for a failover";
 
 /// The files that the agents have staged, one name each.
-fn staged(pooler: &Pooler) -> Vec<PathBuf> {
+pub(crate) fn staged(pooler: &Pooler) -> Vec<PathBuf> {
     let directory = pooler.file().with_file_name("");
     let entries = std::fs::read_dir(directory).expect("the directory can be read");
     let paths = entries.map(|entry| entry.expect("an entry").path());

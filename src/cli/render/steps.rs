@@ -12,12 +12,19 @@ use crate::edge::admin_console::{
 };
 
 const RECORDED: &str = "RELOAD will undo what was SET; it is put on record with the next steps";
+const WHEN_DUE: &str = "when that time has passed since RELOAD";
 
 /// The steps of `plan`, a line each. `before` is what each process has in force.
 pub(super) fn steps(plan: &Plan, pgbouncer: &PgBouncer, before: &[Settings]) -> String {
-    let steps = plan.steps().into_iter();
-    let words = steps.map(|step| words(&step, plan, pgbouncer, before));
-    line("console", "SHOW CONFIG", RECORDED) + &words.collect::<String>()
+    let steps = plan.steps();
+    let owes = steps.contains(&Step::RecordDebt);
+    let words = steps
+        .iter()
+        .map(|step| words(step, plan, pgbouncer, before));
+    let last = owes.then(|| line("console", &set_again(before), WHEN_DUE));
+    line("console", "SHOW CONFIG", RECORDED)
+        + &words.collect::<String>()
+        + &last.unwrap_or_default()
 }
 
 fn words(step: &Step, plan: &Plan, pgbouncer: &PgBouncer, before: &[Settings]) -> String {
@@ -54,10 +61,7 @@ fn words(step: &Step, plan: &Plan, pgbouncer: &PgBouncer, before: &[Settings]) -
             line("console", "SHOW CONFIG", why)
         }
         Step::Confirm { database } => confirm(pgbouncer, database),
-        Step::RecordDebt => {
-            let why = "when that time has passed since RELOAD";
-            line("console", &set_again(before), why)
-        }
+        Step::RecordDebt => line("host", "put on record what is still owed then", ""),
         // Only where the one that was sent with RELOAD is not in force.
         Step::Hasten
         | Step::RestoreFile
