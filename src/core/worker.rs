@@ -129,6 +129,7 @@ pub struct Worker {
     file_stale: bool,
     retry: Retry,
     not_before: Instant,
+    /// Whether the last attempt did not prove that clients reach the node.
     unconfirmed: bool,
     owed: Option<Owed>,
     staging: Staging,
@@ -307,7 +308,9 @@ impl Worker {
     pub fn redirected(&mut self, outcome: Outcome, owed: Option<Owed>, random: f64, now: Instant) {
         self.early_pause_over();
         let decided = self.assignment.decision.is_some();
-        self.unconfirmed = decided && matches!(outcome.end, End::Unconfirmed(_));
+        // How far a failed one came is seen in the next look; whether it serves is to be proved.
+        let superseded = matches!(outcome.end, End::Superseded(_));
+        self.unconfirmed = decided && !outcome.serves() && !superseded;
         let wait = if outcome.serves() {
             self.retry.succeeded();
             Duration::ZERO
@@ -349,7 +352,8 @@ impl Worker {
         let scope = self.assignment.scope;
         let gone = scope.moves(decision, observation, &self.routing).is_empty();
         let kept = !self.assignment.insist && self.status.settled == Some(decision.generation);
-        if kept || (gone && !self.status.paused && !self.unconfirmed) {
+        let proved = self.unproved(decision, observation).is_empty();
+        if kept || (gone && !self.status.paused && proved) {
             self.status.settled = Some(decision.generation);
             if self.status.outcome.is_none() {
                 let mut warnings = scope.notes_foreign(&self.status, decision);
@@ -409,18 +413,28 @@ impl Worker {
         }
         let scope = self.assignment.scope;
         let moves = scope.moves(decision, observation, &self.routing);
-        if moves.is_empty() && !self.unconfirmed {
-            return None;
-        }
-        let confirm = if moves.is_empty() {
-            self.routing.names().cloned().collect()
-        } else {
-            moves.clone()
+        let confirm = match moves.is_empty() {
+            true => self.unproved(decision, observation),
+            false => moves.clone(),
         };
-        Some(Do::Redirect {
+        (!confirm.is_empty()).then(|| Do::Redirect {
             decision: decision.clone(),
             moves,
             confirm,
         })
+    }
+
+    /// Entries that lead to the node, but no query through them has proved it. Where a later
+    /// decision leads is not ours to prove.
+    fn unproved(&self, decision: &Decision, observation: &Observation) -> BTreeSet<String> {
+        let leads = |name: &&String| {
+            observation.processes.iter().all(|process| {
+                let state = process.entries.get(*name);
+                state.is_some_and(|state| self.routing.leads_to(name, state, decision.active))
+            })
+        };
+        let ours = self.unconfirmed && observation.file.generation <= decision.generation;
+        let names = self.routing.names().filter(|_| ours);
+        names.filter(leads).cloned().collect()
     }
 }

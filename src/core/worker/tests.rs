@@ -331,6 +331,62 @@ fn a_failed_redirect_is_tried_again_after_a_while() {
     assert!(world.moves());
 }
 
+/// The file may be in place, and a pause over by now that could not be ended.
+#[test]
+fn one_that_serves_after_a_failed_redirect_counts_when_a_query_has_proved_it() {
+    let failed = |file| End::Failed {
+        reason: "no answer".to_owned(),
+        file,
+    };
+    let ends = [
+        (failed(FileAfter::Unknown), Vec::new()),
+        (failed(FileAfter::Unchanged), Vec::new()),
+        (End::Redirected, vec!["app".to_owned()]),
+    ];
+    for (end, left_paused) in ends {
+        let mut world = World::seen(at(NODE2, 0));
+        world.worker.assign(acting(decision(1)), world.now);
+        let mut outcome = world.outcome(end);
+        outcome.left_paused = left_paused;
+        world.worker.redirected(outcome, None, 1.0, world.now);
+        world.now += Duration::from_millis(100);
+        world.worker.observed(at(NODE1, 1), true, world.now);
+        assert_eq!(world.worker.status().settled, None);
+        let app = || BTreeSet::from(["app".to_owned()]);
+        let expected = Do::Redirect {
+            decision: decision(1),
+            moves: BTreeSet::new(),
+            confirm: app(),
+        };
+        assert_eq!(world.next(), expected);
+
+        let proved = world.outcome(End::Redirected);
+        world.worker.redirected(proved, None, 1.0, world.now);
+        world.worker.observed(at(NODE1, 1), true, world.now);
+        let status = world.worker.status();
+        assert_eq!(status.settled, Some(generation(1)));
+        assert!(status.outcome.as_ref().unwrap().serves());
+    }
+}
+
+#[test]
+fn what_leads_elsewhere_after_a_failed_redirect_or_by_a_later_decision_is_not_ours_to_prove() {
+    for then in [at(NODE3, 0), at(NODE1, 2)] {
+        let mut world = World::of_three();
+        world.worker.assign(acting(decision(1)), world.now);
+        let failed = End::Failed {
+            reason: "no answer".to_owned(),
+            file: FileAfter::Unknown,
+        };
+        let outcome = world.outcome(failed);
+        world.worker.redirected(outcome, None, 1.0, world.now);
+        world.now += Duration::from_millis(100);
+        world.worker.observed(then, true, world.now);
+        assert_eq!(world.worker.status().settled, Some(generation(1)));
+        assert!(!world.moves());
+    }
+}
+
 #[test]
 fn one_that_points_back_is_moved_again_while_the_node_is_down_and_left_alone_later() {
     let mut world = World::seen(at(NODE1, 1));
