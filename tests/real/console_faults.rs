@@ -21,8 +21,18 @@ const STANDS: Duration = Duration::from_millis(2500);
 const SETTLED: Duration = Duration::from_secs(15);
 
 /// The step behind which the fault comes, for each PgBouncer by its number.
-const STEPS: [&str; 8] = [
-    "Stage", "Record", "Pause", "Activate", "Reload", "ReadBack", "Resume", "PutBack",
+const STEPS: [&str; 11] = [
+    "Stage",
+    "Record",
+    "Pause",
+    "Activate",
+    "Reload",
+    "ReadBack",
+    "Hasten",
+    "Resume",
+    "PutBack",
+    "RecordDebt",
+    "Confirm",
 ];
 
 fn cluster() -> Cluster {
@@ -49,11 +59,33 @@ fn failing(cluster: &Cluster, fault: Signal) -> (Daemon, mpsc::Receiver<usize>) 
             let _nobody_listens_any_more = tell.send(number);
         }
     });
-    for pooler in cluster.poolers() {
-        let reached = format!("is reached pgbouncer=\"{}\"", pooler.name());
-        daemon.wait_for_log(&reached, DEADLINE);
-    }
+    let staged = || daemon.log().matches("staged the file for").count();
+    let what = format_args!("a staged file for each:\n{}", daemon.log());
+    wait_until(DEADLINE, what, || staged() >= STEPS.len());
+    // Where it has vanished since, and nowhere else, it is staged again in the redirect.
+    unstage(cluster.pooler(1));
     (daemon, told)
+}
+
+/// Somebody removes what was staged ahead of time.
+fn unstage(pooler: &Pooler) {
+    let directory = pooler.file().with_file_name("");
+    let entries = std::fs::read_dir(directory).expect("the directory can be read");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let staged = paths.filter(|path| path.to_string_lossy().contains(".repoint-staged-"));
+    let removed = staged.map(|path| std::fs::remove_file(path).expect("it can be removed"));
+    assert_eq!(removed.count(), 1);
+}
+
+/// What is told in the end is how it ended: each is redirected, and a query has proved it.
+#[track_caller]
+fn assert_told(daemon: &Daemon) {
+    let told = daemon.wait_for_log("redirect complete: 11 of 11", DEADLINE);
+    let proofs = told
+        .text
+        .matches("`app` (a query through it landed on node 1)");
+    assert_eq!(proofs.count(), STEPS.len(), "{}", told.text);
+    assert!(!told.text.contains("STILL PAUSED"), "{}", told.text);
 }
 
 /// Nothing paused, no half file, nothing on record, no SET of ours, and the operator's `timeout`.
@@ -92,7 +124,7 @@ fn a_pgbouncer_that_stands_still_behind_any_step_serves_when_it_goes_on() {
     for pooler in cluster.poolers() {
         assert_nothing_is_left(pooler, "77", &daemon);
     }
-    daemon.wait_for_log("redirect complete: 8 of 8", DEADLINE);
+    assert_told(&daemon);
 }
 
 #[test]
@@ -116,7 +148,7 @@ fn a_pgbouncer_that_is_started_anew_behind_any_step_serves_at_once() {
         // The restart has undone the operator's SET, and that is what it stays.
         assert_nothing_is_left(pooler, "0", &daemon);
     }
-    daemon.wait_for_log("redirect complete: 8 of 8", DEADLINE);
+    assert_told(&daemon);
 }
 
 #[test]
