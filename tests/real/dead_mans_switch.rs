@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use crate::fixture::{Cluster, Daemon, Pooler, Settings, pause, process, wait_until};
+use crate::held_back::hold_back;
 use crate::scene::start_daemon;
 use crate::served::{
-    assert_stays, assert_whole_file, lead_by_hand, leftovers, lock_after_staging, node_through,
-    wait_until_serves,
+    assert_stays, assert_whole_file, lead_by_hand, leftovers, node_through, wait_until_serves,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,9 +34,9 @@ fn is_on_record(pooler: &Pooler) -> bool {
 /// One agent and no other, in the middle of a redirect: the entry is paused, and the lock that the
 /// next step needs is taken.
 fn paused_and_locked(cluster: &Cluster) -> (Daemon, std::fs::File) {
+    let lock = hold_back(cluster, cluster.pooler(1));
     let daemon = start_daemon(cluster, 1, &Settings::default());
     cluster.node2().kill9();
-    let lock = lock_after_staging(cluster.pooler(1), DEADLINE);
     wait_until(DEADLINE, "the pause", || cluster.pooler(1).paused("app"));
     (daemon, lock)
 }
@@ -126,6 +126,8 @@ fn whenever_the_only_daemon_is_killed_nothing_stays_paused_or_half_done() {
     let mut paused = 0;
     let delays_ms = [0, 2, 4, 6, 8, 10, 12, 16, 22, 35, 70, 150];
     for (round, delay_ms) in delays_ms.into_iter().enumerate() {
+        // Every other time, the step that comes after the pause has to wait.
+        let lock = (round % 2 == 0).then(|| hold_back(&cluster, pooler));
         let daemon = start_daemon(&cluster, 1, &Settings::default());
         cluster.node2().kill9();
         // Looked for without a rest: what follows takes milliseconds.
@@ -134,12 +136,8 @@ fn whenever_the_only_daemon_is_killed_nothing_stays_paused_or_half_done() {
             assert!(begun.elapsed() < DEADLINE, "{}", daemon.log());
             std::thread::yield_now();
         }
-        // Every other time, the step that comes after the pause has to wait.
-        let lock = (round % 2 == 0).then(|| lock_after_staging(pooler, DEADLINE));
         if lock.is_some() {
-            wait_until(DEADLINE, "a pause, or the end of it", || {
-                pooler.paused("app") || pooler.served_port("app") == cluster.node1().port()
-            });
+            wait_until(DEADLINE, "the pause", || pooler.paused("app"));
         }
         pause(Duration::from_millis(delay_ms));
         daemon.kill9();
@@ -231,11 +229,11 @@ fn without_psql_and_perl_no_pause_lasts_longer_than_a_second_and_the_log_says_so
     let cluster = cluster();
     let pooler = cluster.pooler(1);
     hide_psql_and_perl(&cluster);
+    let lock = hold_back(&cluster, pooler);
     let daemon = start_daemon(&cluster, 1, &Settings::default());
     let told = "nothing on its host could end a pause if this agent were killed";
     daemon.wait_for_log(told, DEADLINE);
     cluster.node2().kill9();
-    let lock = lock_after_staging(pooler, DEADLINE);
     wait_until(DEADLINE, "the pause", || pooler.paused("app"));
     let begun = Instant::now();
     wait_until(DEADLINE, "no pause", || !pooler.paused("app"));

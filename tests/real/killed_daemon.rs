@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::fixture::{Cluster, Daemon, Settings, pause, wait_until};
+use crate::held_back::hold_back;
 use crate::served::{
-    assert_whole_file, lead_by_hand, leftovers, lock_after_staging, wait_until_all_serve,
-    wait_until_serves,
+    assert_whole_file, lead_by_hand, leftovers, wait_until_all_serve, wait_until_serves,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -90,9 +90,9 @@ fn whenever_the_acting_daemon_is_killed_the_other_one_finishes() {
 fn a_pause_whose_owner_was_killed_is_ended_by_the_other_daemon() {
     let cluster = cluster(1);
     let pooler = cluster.pooler(1);
+    let lock = hold_back(&cluster, pooler);
     let (daemons, decided) = both(&cluster);
     cluster.node2().kill9();
-    let lock = lock_after_staging(pooler, DEADLINE);
     wait_until(DEADLINE, "the pause", || pooler.paused("app"));
     let acting = decided.recv_timeout(DEADLINE).expect("one decides");
     numbered(&daemons, acting).kill9();
@@ -119,13 +119,13 @@ fn a_file_that_a_dead_daemon_puts_in_place_late_is_taken_over() {
             reconnect_interval: "300ms".into(),
             ..Settings::default()
         };
+        let lock = hold_back(&cluster, pooler);
         let first = cluster.daemon(acting, &Settings::default());
         let second = cluster.daemon(follower, &slower);
         for daemon in [&first, &second] {
             daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
         }
         cluster.node2().kill9();
-        let lock = lock_after_staging(pooler, DEADLINE);
         wait_until(DEADLINE, "the pause", || pooler.paused("app"));
         first.kill9();
         // It decides while the file is still the old one.
@@ -144,10 +144,10 @@ fn a_file_that_a_dead_daemon_puts_in_place_late_is_taken_over() {
 fn the_only_daemon_finishes_after_a_kill_and_a_restart() {
     let cluster = cluster(2);
     let pooler = cluster.pooler(1);
+    let lock = hold_back(&cluster, pooler);
     let daemon = cluster.daemon(1, &Settings::default());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
-    let lock = lock_after_staging(pooler, DEADLINE);
     wait_until(DEADLINE, "the pause", || pooler.paused("app"));
     daemon.kill9();
     drop(lock);

@@ -4,6 +4,7 @@
 mod fixture;
 
 // What several files share.
+mod held_back;
 mod host_verbs;
 mod psql;
 mod registered;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Daemon, Settings, wait_until};
-use crate::served::{assert_stays, assert_whole_file, lock_after_staging, wait_until_serves};
+use crate::held_back::hold_back;
+use crate::served::{assert_stays, assert_whole_file, wait_until_serves};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Several looks of a worker.
@@ -49,10 +50,11 @@ fn a_pause_by_hand_after_a_failover_is_not_ended() {
 fn a_file_that_is_edited_in_the_middle_is_kept_and_read_again() {
     let cluster = Cluster::builder().poolers(1).start();
     let pooler = cluster.pooler(1);
+    let lock = hold_back(&cluster, pooler);
     let daemon = cluster.daemon(1, &Settings::default());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
-    let lock = lock_after_staging(pooler, DEADLINE);
+    wait_until(DEADLINE, "the pause", || pooler.paused("app"));
     let edited = format!(
         "; edited just then\n[databases]\n\
          app = host='127.0.0.1' port='{}' dbname='bdrtest' pool_size=7\n",

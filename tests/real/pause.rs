@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Daemon, Node, Pooler, Settings, Standin, wait_until};
+use crate::held_back::hold_back;
 use crate::registered::{self, Ran, run};
 use crate::scene::{assert_stays, events, start_daemon, wait_for_events};
-use crate::served::{lead_by_hand, leftovers, lock_after_staging, wait_until_serves};
+use crate::served::{lead_by_hand, leftovers, wait_until_serves};
 
 /// Others load the machine, too.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -166,9 +167,9 @@ fn the_pause_of_one_node_holds_back_its_failover_and_not_the_others() {
 fn a_failover_that_is_under_way_when_the_pause_comes_is_brought_to_its_end() {
     let cluster = Cluster::builder().poolers(1).start();
     let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
+    let lock = hold_back(&cluster, pooler);
     let daemons = both(&cluster);
     node2.kill9();
-    let lock = lock_after_staging(pooler, DEADLINE);
     wait_until(DEADLINE, "the pause in PgBouncer", || pooler.paused("app"));
     let ran = service(&cluster, 1, &["pause"]);
     let begin = "NOTICE: node 1 (node1) paused\nERROR: unable to pause on node 2 (node2)\n";

@@ -72,18 +72,6 @@ pub(crate) fn lead_by_hand(pooler: &Pooler, node: &Node) {
     assert_eq!(pooler.served_port("app"), port);
 }
 
-/// Takes the lock of the managed file as soon as the first step has let go of it, so that the step
-/// that replaces the file has to wait, while the entry is paused.
-pub(crate) fn lock_after_staging(pooler: &Pooler, deadline: Duration) -> std::fs::File {
-    let beside = |name: &str| pooler.file().with_file_name(name);
-    let record = beside(".databases.ini.repoint-operation");
-    wait_until(deadline, "an operation on record", || record.exists());
-    let lock = beside(".databases.ini.repoint-lock");
-    let lock = std::fs::File::open(lock).expect("staging has made it");
-    lock.lock().expect("a lock can be had");
-    lock
-}
-
 /// `condition` holds all the time.
 #[track_caller]
 pub(crate) fn assert_stays(length: Duration, what: &str, condition: impl Fn() -> bool) {
