@@ -7,7 +7,8 @@ use crate::fixture::{Cluster, Daemon, Pooler, Settings, pause, process, wait_unt
 use crate::held_back::hold_back;
 use crate::scene::start_daemon;
 use crate::served::{
-    assert_stays, assert_whole_file, lead_by_hand, leftovers, node_through, wait_until_serves,
+    assert_stays, assert_whole_file, at_work, lead_by_hand, leftovers, node_through,
+    wait_until_nothing_is_at_work, wait_until_serves,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -41,14 +42,16 @@ fn paused_and_locked(cluster: &Cluster) -> (Daemon, std::fs::File) {
     (daemon, lock)
 }
 
-/// Nobody looks: only the switch can have done it.
+/// Nobody looks: only the switch can have done it. Then it ends.
 #[track_caller]
-fn assert_resumed_by_the_host(pooler: &Pooler) {
+fn assert_resumed_by_the_host(cluster: &Cluster) {
+    let pooler = cluster.pooler(1);
     wait_until(EXPIRY, "no pause", || !pooler.paused("app"));
     wait_until(DEADLINE, "server_login_retry as configured", || {
         pooler.config("server_login_retry") == "2"
     });
     wait_until(DEADLINE, "nothing on record", || !is_on_record(pooler));
+    wait_until_nothing_is_at_work(cluster, DEADLINE);
 }
 
 #[test]
@@ -58,7 +61,7 @@ fn clients_are_served_although_the_only_daemon_was_killed() {
     let (daemon, lock) = paused_and_locked(&cluster);
     daemon.kill9();
     drop(lock);
-    assert_resumed_by_the_host(pooler);
+    assert_resumed_by_the_host(&cluster);
     cluster.node2().start();
     pooler.admin("RELOAD");
     wait_until(DEADLINE, "a query gets through", || {
@@ -75,7 +78,7 @@ fn clients_are_served_although_the_daemon_and_all_of_sshd_were_killed() {
     daemon.kill9();
     pooler.stop_sshd();
     drop(lock);
-    assert_resumed_by_the_host(pooler);
+    assert_resumed_by_the_host(&cluster);
     // The next agent has nothing to clear up, and finishes.
     pooler.start_sshd();
     drop(daemon);
@@ -200,8 +203,12 @@ fn the_switch_of_an_operation_ends_when_another_one_is_on_record() {
         .with_file_name(".databases.ini.repoint-operation");
     let text = std::fs::read_to_string(&record).expect("it is there");
     let (token, rest) = text.split_once(' ').expect("a token");
+    let switch =
+        |line: &String| line.contains(&format!("repoint-switch\0watch\0{}", record.display()));
+    assert!(at_work(&cluster).iter().any(switch));
     std::fs::write(&record, format!("9{token} {rest}")).expect("it can be written");
     drop(lock);
+    wait_until_nothing_is_at_work(&cluster, DEADLINE);
     assert_stays(LONG_ENOUGH, "another one's pause", || pooler.paused("app"));
     assert!(is_on_record(pooler));
 }

@@ -1,6 +1,7 @@
 //! The way to a host ends, or the shell there does, at any step: it is told as lost, no answer is
 //! taken for another one's, the file is whole, and nothing is left on the host.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::fixture::{Cluster, Host, Settings, process, wait_until};
 use crate::host_verbs::{File, Verbs};
+use crate::served::{at_work, wait_until_nothing_is_at_work};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -25,27 +27,27 @@ const STEPS: [(&str, Step); 6] = [
     ("settle", |verbs, _, _| verbs.settle()),
 ];
 
-/// The shells that wait on this machine for requests about a file.
+/// The shells that wait on this machine for requests about a file, without those that they have
+/// forked for a verb. Such a fork whose shell is gone counts: it was left behind.
 pub(crate) fn shells(file: &Path) -> Vec<u32> {
     let needle = format!("repoint\0{}", repoint_length());
     let file = format!("\0{}\0", file.display());
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        let pid = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        let text = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        if let Some(pid) = pid
-            && text.contains(&needle)
-            && text.contains(&file)
-            && process::is_alive(pid)
-        {
-            found.push(pid);
-        }
+    let is_shell = |pid: &u32| {
+        let text = process::command_line(*pid);
+        text.contains(&needle) && text.contains(&file) && process::is_alive(*pid)
+    };
+    let all: Vec<u32> = process::all_pids().filter(is_shell).collect();
+    let is_fork = |pid: &u32| process::parent(*pid).is_some_and(|parent| all.contains(&parent));
+    all.iter().copied().filter(|pid| !is_fork(pid)).collect()
+}
+
+/// `kill -9` of these shells and of all that they have started.
+pub(crate) fn kill_shells(file: &Path) {
+    let shells = shells(file);
+    let started = process::descendants(&shells);
+    for pid in shells.into_iter().chain(started) {
+        process::signal(pid, Signal::KILL);
     }
-    found
 }
 
 /// The script's length is an argument of its shell.
@@ -102,7 +104,7 @@ fn at_step(name: &str, step: Step, end: impl Fn(&Host) + Sync, again: impl Fn(&H
         scope.spawn(|| {
             let waits = || {
                 let below = process::descendants(&shells_before);
-                below.iter().any(|pid| comm(*pid) == "flock")
+                below.iter().any(|pid| process::name(*pid) == "flock")
             };
             wait_until(DEADLINE, format_args!("{name} waits for the lock"), waits);
             end(&host);
@@ -136,11 +138,6 @@ fn at_step(name: &str, step: Step, end: impl Fn(&Host) + Sync, again: impl Fn(&H
     );
 }
 
-fn comm(pid: u32) -> String {
-    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-    comm.unwrap_or_default().trim().to_owned()
-}
-
 #[test]
 fn sshd_is_killed_with_its_sessions_at_each_step() {
     at_each_step(|host| host.sshd().stop(), |host| host.sshd().start());
@@ -148,6 +145,13 @@ fn sshd_is_killed_with_its_sessions_at_each_step() {
 
 #[test]
 fn the_shell_is_killed_at_each_step() {
+    let kill = |host: &Host| kill_shells(&host.file());
+    at_each_step(kill, |_| ());
+}
+
+/// What it has started for a verb goes on, and ends by itself.
+#[test]
+fn nothing_but_the_shell_is_killed_at_each_step() {
     let kill = |host: &Host| {
         for pid in shells(&host.file()) {
             process::signal(pid, Signal::KILL);
@@ -258,4 +262,27 @@ fn nothing_is_left_on_the_host_of_a_daemon_that_was_killed() {
     assert_eq!(shells(&file).len(), 1);
     daemon.kill9();
     wait_until(DEADLINE, "no shell", || shells(&file).is_empty());
+    wait_until_nothing_is_at_work(&cluster, DEADLINE);
+}
+
+/// With a `perl` and a `psql` that never come back from the console.
+#[test]
+fn nothing_is_left_on_the_host_of_a_daemon_that_was_killed_while_it_looked_for_a_switch() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let pooler = cluster.pooler(1);
+    let bin = pooler.socket_dir().join("bin");
+    cluster.home().create_directory(&bin);
+    for tool in ["perl", "psql"] {
+        let tool = bin.join(tool);
+        cluster.home().write(&tool, "#!/bin/sh\nexec sleep 999\n");
+        let permissions = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&tool, permissions).expect("the mode can be changed");
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    pooler.sshd().set_path(&format!("{}:{path}", bin.display()));
+    let daemon = cluster.daemon(1, &Settings::default());
+    let hangs = || at_work(&cluster).contains(&"sleep\0999\0".to_owned());
+    wait_until(DEADLINE, "a tool that hangs", hangs);
+    daemon.kill9();
+    wait_until_nothing_is_at_work(&cluster, DEADLINE);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Node, Pooler, pause, wait_until};
+use crate::fixture::{Cluster, Node, Pooler, pause, process, wait_until};
 
 /// Every PgBouncer leads to `node`, is not paused, and a query gets through it.
 #[track_caller]
@@ -70,6 +70,23 @@ pub(crate) fn lead_by_hand(pooler: &Pooler, node: &Node) {
     ));
     pooler.admin("RELOAD");
     assert_eq!(pooler.served_port("app"), port);
+}
+
+/// What agents have at work on the hosts of a cluster, besides ssh and sshd: shells, switches, and
+/// what those have started.
+pub(crate) fn at_work(cluster: &Cluster) -> Vec<String> {
+    let commands = ["sh", "setsid", "flock", "sleep", "timeout", "perl", "psql"];
+    let belonging = process::belonging_to(cluster.directory()).into_iter();
+    let named = belonging.filter(|pid| commands.contains(&process::name(*pid).as_str()));
+    named.map(process::command_line).collect()
+}
+
+/// An agent that was killed leaves nothing at work on any host.
+#[track_caller]
+pub(crate) fn wait_until_nothing_is_at_work(cluster: &Cluster, deadline: Duration) {
+    wait_until(deadline, "nothing at work on a host", || {
+        at_work(cluster).is_empty()
+    });
 }
 
 /// `condition` holds all the time.
