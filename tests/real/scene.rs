@@ -43,16 +43,22 @@ pub(crate) fn start_with(reachable: &[&Pooler], start: impl FnOnce() -> Daemon) 
 /// The moment of the decision, by the clock of the daemon that made it.
 #[track_caller]
 pub(crate) fn wait_for_decision(daemons: &[Daemon]) -> SystemTime {
-    let decisions = || {
+    wait_for_first(daemons, "failover decided")
+}
+
+/// The moment at which one of them logs this first, by its own clock.
+#[track_caller]
+pub(crate) fn wait_for_first(daemons: &[Daemon], text: &str) -> SystemTime {
+    let found = || {
         let lines = daemons.iter().flat_map(Daemon::lines);
-        lines.filter(|line| line.text.contains("failover decided"))
+        lines.filter(|line| line.text.contains(text))
     };
-    wait_until(DEADLINE, "a decision", || decisions().next().is_some());
+    wait_until(DEADLINE, text, || found().next().is_some());
     let time = |text: String| -> jiff::Timestamp {
         let first = text.split_whitespace().next().unwrap_or_default();
         first.parse().expect("a line of the log begins with a time")
     };
-    let times = decisions().map(|line| SystemTime::from(time(line.text)));
+    let times = found().map(|line| SystemTime::from(time(line.text)));
     times.min().expect("there was one")
 }
 
