@@ -28,7 +28,7 @@ fn new_clients_commit_within_a_second_of_the_decision_though_old_ones_hang() {
     let cluster = Cluster::builder().poolers(2).start();
     let node1 = cluster.node1();
     let poolers: Vec<&Pooler> = cluster.poolers().iter().collect();
-    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    let daemons = [start_daemon(&cluster, 1, &Settings::pausing())];
     let writer = writing(&cluster);
 
     cluster.node2().freeze();
@@ -52,7 +52,7 @@ fn only_clients_that_hang_are_freed_and_their_places_with_them() {
         .start();
     let node1 = cluster.node1();
     let poolers: Vec<&Pooler> = cluster.poolers().iter().collect();
-    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    let daemons = [start_daemon(&cluster, 1, &Settings::pausing())];
     let idle: Vec<_> = poolers.iter().map(|pooler| Idle::new(pooler)).collect();
     let writer = writing(&cluster);
 
@@ -99,7 +99,7 @@ fn in_session_pooling_every_session_of_the_silent_node_is_ended() {
         .start();
     let node1 = cluster.node1();
     let poolers: Vec<&Pooler> = cluster.poolers().iter().collect();
-    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    let daemons = [start_daemon(&cluster, 1, &Settings::pausing())];
     let fresh: Vec<_> = poolers.iter().map(|pooler| Idle::new(pooler)).collect();
     let sessions: Vec<_> = poolers.iter().map(|pooler| Idle::new(pooler)).collect();
     for session in &sessions {
@@ -143,7 +143,7 @@ fn before_1_24_clients_of_databases_that_stay_are_not_dropped() {
     pooler.admin("RELOAD");
     let never = Settings {
         pgbouncer_lines: "pause = \"never\"".to_owned(),
-        ..Settings::default()
+        ..Settings::pausing()
     };
     let daemons = [start_daemon(&cluster, 1, &never)];
     let of_app = Idle::new(pooler);
@@ -174,7 +174,7 @@ fn what_is_set_to_free_clients_is_set_again_though_the_agent_is_killed() {
     let lines = "query_timeout = 33\nserver_login_retry = 2";
     let cluster = Cluster::builder().poolers(1).pooler_lines(lines).start();
     let (pooler, node1) = (cluster.pooler(1), cluster.node1());
-    let daemons = [1, 2].map(|id| start_daemon(&cluster, id, &Settings::default()));
+    let daemons = [1, 2].map(|id| start_daemon(&cluster, id, &Settings::pausing()));
     let writer = writing(&cluster);
 
     cluster.node2().freeze();
@@ -202,7 +202,7 @@ fn what_is_set_to_free_clients_is_set_again_though_the_agent_is_killed() {
 fn a_pause_of_the_whole_pgbouncer_is_named_when_no_query_gets_through() {
     let cluster = Cluster::builder().pgbouncers(&[Version::Newest]).start();
     let pooler = cluster.pooler(1);
-    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    let daemons = [start_daemon(&cluster, 1, &Settings::pausing())];
     pooler.admin("PAUSE");
     cluster.node2().freeze();
     let said = "somebody has sent PgBouncer a PAUSE without a database";

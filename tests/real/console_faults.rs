@@ -51,7 +51,7 @@ fn failing(cluster: &Cluster, fault: Signal) -> (Daemon, mpsc::Receiver<usize>) 
     let pids = pids.map(|pooler| (pooler.number(), pooler.pid().expect("it runs")));
     let mut pids: BTreeMap<usize, u32> = pids.collect();
     let (tell, told) = mpsc::channel();
-    let daemon = daemon_with_steps(cluster, &Settings::default(), move |number, step| {
+    let daemon = daemon_with_steps(cluster, &Settings::pausing(), move |number, step| {
         if STEPS.get(number - 1) == Some(&step)
             && let Some(pid) = pids.remove(&number)
         {
@@ -157,7 +157,7 @@ fn a_console_that_accepts_and_says_nothing_delays_no_other() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = silent.local_addr().expect("it has an address").port();
     let (first, second) = (cluster.pooler(1), cluster.pooler(2));
-    let file = cluster.write_config(1, &Settings::default(), |toml| {
+    let file = cluster.write_config(1, &Settings::pausing(), |toml| {
         let console = format!("host=127.0.0.1 port={port} user=admin dbname=pgbouncer");
         *toml = toml.replace(&first.console(), &console);
     });
@@ -191,7 +191,7 @@ fn a_console_that_accepts_and_says_nothing_delays_no_other() {
 fn a_pause_that_is_never_answered_holds_up_nobody() {
     let cluster = Cluster::builder().poolers(1).start();
     let (pooler, node1, node2) = (cluster.pooler(1), cluster.node1(), cluster.node2());
-    let daemons = [daemon_with_steps(&cluster, &Settings::default(), |_, _| ())];
+    let daemons = [daemon_with_steps(&cluster, &Settings::pausing(), |_, _| ())];
     pooler.admin("SET query_timeout='77'");
     let mut client = pooler.client("app");
     client.simple_query("begin").expect("a transaction");

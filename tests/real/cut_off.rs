@@ -16,7 +16,7 @@ const PAUSED_AT_MOST: Duration = Duration::from_secs(4);
 fn paused_and_locked(cluster: &Cluster) -> (Daemon, std::fs::File) {
     let pooler = cluster.pooler(1);
     let lock = hold_back(cluster, pooler);
-    let daemon = daemon_with_steps(cluster, &Settings::default(), |_, _| ());
+    let daemon = daemon_with_steps(cluster, &Settings::pausing(), |_, _| ());
     cluster.node2().kill9();
     wait_until(DEADLINE, "the pause", || pooler.paused("app"));
     (daemon, lock)
@@ -116,7 +116,7 @@ fn the_pause_of_a_daemon_that_hangs_is_ended_by_the_other_one() {
     let pooler = cluster.pooler(1);
     let slow = Settings {
         reconnect_attempts: 50,
-        ..Settings::default()
+        ..Settings::pausing()
     };
     let other = cluster.daemon(2, &slow);
     other.wait_for_log("monitoring node \"node2\"", DEADLINE);

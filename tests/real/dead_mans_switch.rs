@@ -36,7 +36,7 @@ fn is_on_record(pooler: &Pooler) -> bool {
 /// next step needs is taken.
 fn paused_and_locked(cluster: &Cluster) -> (Daemon, std::fs::File) {
     let lock = hold_back(cluster, cluster.pooler(1));
-    let daemon = start_daemon(cluster, 1, &Settings::default());
+    let daemon = start_daemon(cluster, 1, &Settings::pausing());
     cluster.node2().kill9();
     wait_until(DEADLINE, "the pause", || cluster.pooler(1).paused("app"));
     (daemon, lock)
@@ -82,7 +82,7 @@ fn clients_are_served_although_the_daemon_and_all_of_sshd_were_killed() {
     // The next agent has nothing to clear up, and finishes.
     pooler.start_sshd();
     drop(daemon);
-    let again = cluster.daemon(1, &Settings::default());
+    let again = cluster.daemon(1, &Settings::pausing());
     wait_until_serves(pooler, cluster.node1(), DEADLINE);
     assert!(again.terminate().success());
     assert_whole_file(pooler);
@@ -131,7 +131,7 @@ fn whenever_the_only_daemon_is_killed_nothing_stays_paused_or_half_done() {
     for (round, delay_ms) in delays_ms.into_iter().enumerate() {
         // Every other time, the step that comes after the pause has to wait.
         let lock = (round % 2 == 0).then(|| hold_back(&cluster, pooler));
-        let daemon = start_daemon(&cluster, 1, &Settings::default());
+        let daemon = start_daemon(&cluster, 1, &Settings::pausing());
         cluster.node2().kill9();
         // Looked for without a rest: what follows takes milliseconds.
         let begun = Instant::now();
@@ -163,7 +163,7 @@ fn whenever_the_only_daemon_is_killed_nothing_stays_paused_or_half_done() {
             pooler.start_sshd();
         }
         drop(daemon);
-        let again = cluster.daemon(1, &Settings::default());
+        let again = cluster.daemon(1, &Settings::pausing());
         wait_until_serves(pooler, cluster.node1(), DEADLINE);
         let settled = || pooler.config("server_login_retry") == "2" && !is_on_record(pooler);
         wait_until(DEADLINE, format!("all paid, {delay_ms} ms"), settled);
@@ -218,7 +218,7 @@ fn the_switch_of_an_operation_ends_when_another_one_is_on_record() {
 fn an_entry_that_an_operator_had_paused_is_redirected_and_stays_paused() {
     let cluster = cluster();
     let pooler = cluster.pooler(1);
-    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    let daemon = start_daemon(&cluster, 1, &Settings::pausing());
     pooler.admin("PAUSE app");
     cluster.node2().kill9();
     let told = daemon.wait_for_log("redirected `app`", DEADLINE);
@@ -237,7 +237,7 @@ fn without_psql_and_perl_no_pause_lasts_longer_than_a_second_and_the_log_says_so
     let pooler = cluster.pooler(1);
     hide_psql_and_perl(&cluster);
     let lock = hold_back(&cluster, pooler);
-    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    let daemon = start_daemon(&cluster, 1, &Settings::pausing());
     let told = "nothing on its host could end a pause if this agent were killed";
     daemon.wait_for_log(told, DEADLINE);
     cluster.node2().kill9();

@@ -61,11 +61,22 @@ fn wait_until_settled(pooler: &Pooler) {
     });
 }
 
-/// Without it, it is chance what clients get until the decision: PgBouncer refuses those that come
-/// after a login that failed, and lets all others wait.
 #[test]
 fn a_crash_costs_clients_what_was_in_flight_and_nothing_more() {
-    let cluster = cluster();
+    crash("transaction");
+}
+
+#[test]
+fn in_session_pooling_a_crash_costs_each_session_and_nothing_more() {
+    crash("session");
+}
+
+/// Without it, it is chance what clients get until the decision: PgBouncer refuses those that come
+/// after a login that failed, and lets all others wait.
+#[expect(clippy::print_stdout, reason = "the figures of a test")]
+fn crash(pool_mode: &str) {
+    let builder = Cluster::builder().poolers(1).pool_mode(pool_mode);
+    let cluster = builder.start();
     let (pooler, node1) = (cluster.pooler(1), cluster.node1());
     let daemons = [1, 2].map(|id| start_daemon(&cluster, id, &settings("10s")));
     let writer = writing(&cluster);
@@ -90,7 +101,9 @@ fn a_crash_costs_clients_what_was_in_flight_and_nothing_more() {
     let errors = record.errors_after(died).len();
     let first = first_commits(&record, node1, decided);
     let until_paused = paused.duration_since(died).expect("it was alive before");
-    println!("{errors} errors, paused after {until_paused:?}, first commit after {first:?}");
+    println!(
+        "{pool_mode}: {errors} errors, paused after {until_paused:?}, first commit after {first:?}"
+    );
     assert!(until_paused < Duration::from_secs(1), "{until_paused:?}");
     assert!(paused + Duration::from_secs(1) < decided);
     assert_eq!(record.errors_after(paused + UNDER_WAY).first(), None);

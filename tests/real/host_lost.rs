@@ -257,7 +257,7 @@ fn nothing_is_left_on_the_host_when_the_way_is_closed_or_let_go_of() {
 fn nothing_is_left_on_the_host_of_a_daemon_that_was_killed() {
     let cluster = Cluster::builder().poolers(1).start();
     let file = cluster.pooler(1).file();
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("PgBouncer is reached", DEADLINE);
     assert_eq!(shells(&file).len(), 1);
     daemon.kill9();
@@ -280,7 +280,7 @@ fn nothing_is_left_on_the_host_of_a_daemon_that_was_killed_while_it_looked_for_a
     }
     let path = std::env::var("PATH").unwrap_or_default();
     pooler.sshd().set_path(&format!("{}:{path}", bin.display()));
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     let hangs = || at_work(&cluster).contains(&"sleep\0999\0".to_owned());
     wait_until(DEADLINE, "a tool that hangs", hangs);
     daemon.kill9();

@@ -101,7 +101,7 @@ fn at_each_step(fall: fn(&Pooler), back: fn(&Pooler), reasons: [&str; 5]) {
     for (pooler, step) in cluster.poolers().iter().zip(STEPS) {
         stop_at(&cluster, pooler, step);
     }
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     let stopped = |pooler: &Pooler| bin(pooler).join("stopped").exists();
     for (pooler, step) in cluster.poolers().iter().zip(STEPS) {
         let ready = || match step {

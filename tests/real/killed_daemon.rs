@@ -28,7 +28,7 @@ fn both(cluster: &Cluster) -> ([Daemon; 2], mpsc::Receiver<u32>) {
     let (tell, decided) = mpsc::channel();
     let daemons = [1, 2].map(|id| {
         let tell = tell.clone();
-        let file = cluster.write_config(id, &Settings::default(), |_| ());
+        let file = cluster.write_config(id, &Settings::pausing(), |_| ());
         cluster.daemon_with_file(id, &file, move |line| {
             if line.text.contains("failover decided") {
                 let _nobody_listens_any_more = tell.send(id);
@@ -117,10 +117,10 @@ fn a_file_that_a_dead_daemon_puts_in_place_late_is_taken_over() {
         let slower = Settings {
             reconnect_attempts: 4,
             reconnect_interval: "300ms".into(),
-            ..Settings::default()
+            ..Settings::pausing()
         };
         let lock = hold_back(&cluster, pooler);
-        let first = cluster.daemon(acting, &Settings::default());
+        let first = cluster.daemon(acting, &Settings::pausing());
         let second = cluster.daemon(follower, &slower);
         for daemon in [&first, &second] {
             daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
@@ -145,7 +145,7 @@ fn the_only_daemon_finishes_after_a_kill_and_a_restart() {
     let cluster = cluster(2);
     let pooler = cluster.pooler(1);
     let lock = hold_back(&cluster, pooler);
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
     wait_until(DEADLINE, "the pause", || pooler.paused("app"));
@@ -153,7 +153,7 @@ fn the_only_daemon_finishes_after_a_kill_and_a_restart() {
     drop(lock);
     drop(daemon);
     let begun = Instant::now();
-    let again = cluster.daemon(1, &Settings::default());
+    let again = cluster.daemon(1, &Settings::pausing());
     wait_until_all_serve(&cluster, cluster.node1(), RIGHT_DEADLINE);
     assert!(begun.elapsed() < 2 * RIGHT_DEADLINE);
     cluster.poolers().iter().for_each(assert_whole_file);
@@ -204,7 +204,7 @@ fn the_acting_daemon_does_not_need_the_one_that_stands_by() {
 fn a_kill_in_a_failover_soon_after_another_does_not_leave_the_setting_behind() {
     let cluster = Cluster::builder().poolers(1).start();
     let pooler = cluster.pooler(1);
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     pooler.admin("SET query_timeout='77'");
     cluster.node2().kill9();
@@ -227,7 +227,7 @@ fn a_kill_in_a_failover_soon_after_another_does_not_leave_the_setting_behind() {
     daemon.kill9();
     cluster.node2().thaw();
     drop(daemon);
-    let again = cluster.daemon(1, &Settings::default());
+    let again = cluster.daemon(1, &Settings::pausing());
     wait_until(DEADLINE, format!("{:?}", leftovers(pooler)), || {
         leftovers(pooler).is_empty()
     });

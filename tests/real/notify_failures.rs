@@ -138,7 +138,7 @@ fn a_pgbouncer_that_is_down_delays_no_other_and_is_named() {
 fn a_node_that_hangs_does_not_take_the_time_of_the_pgbouncers() {
     let cluster = cluster();
     cluster.node2().freeze();
-    let file = cluster.write_config(1, &Settings::default(), |text| {
+    let file = cluster.write_config(1, &Settings::pausing(), |text| {
         *text = text.replace("connect_timeout=2", "connect_timeout=600");
     });
     let file = file.display().to_string();

@@ -14,7 +14,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(4);
 fn a_pause_by_hand_is_not_ended() {
     let cluster = Cluster::builder().poolers(1).start();
     let pooler = cluster.pooler(1);
-    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::default()));
+    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::pausing()));
     for daemon in &daemons {
         daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     }
@@ -22,7 +22,7 @@ fn a_pause_by_hand_is_not_ended() {
     assert_stays(LONG_ENOUGH, "the operator's pause", || pooler.paused("app"));
     // Nor by a daemon that starts, or that ends.
     assert!(daemons[0].terminate().success());
-    let again = cluster.daemon(1, &Settings::default());
+    let again = cluster.daemon(1, &Settings::pausing());
     again.wait_for_log("monitoring node \"node2\"", DEADLINE);
     assert_stays(LONG_ENOUGH, "the operator's pause", || pooler.paused("app"));
     pooler.admin("RESUME app");
@@ -32,7 +32,7 @@ fn a_pause_by_hand_is_not_ended() {
 fn a_pause_by_hand_after_a_failover_is_not_ended() {
     let cluster = Cluster::builder().poolers(1).start();
     let pooler = cluster.pooler(1);
-    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::default()));
+    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::pausing()));
     for daemon in &daemons {
         daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     }
@@ -51,7 +51,7 @@ fn a_file_that_is_edited_in_the_middle_is_kept_and_read_again() {
     let cluster = Cluster::builder().poolers(1).start();
     let pooler = cluster.pooler(1);
     let lock = hold_back(&cluster, pooler);
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
     wait_until(DEADLINE, "the pause", || pooler.paused("app"));
@@ -84,14 +84,14 @@ fn a_file_that_is_edited_in_the_middle_is_kept_and_read_again() {
 fn edits_by_hand_stay_and_are_told() {
     let cluster = Cluster::builder().poolers(1).start();
     let pooler = cluster.pooler(1);
-    let file = cluster.write_config(1, &Settings::default(), |_| ());
+    let file = cluster.write_config(1, &Settings::pausing(), |_| ());
     let file = file.display().to_string();
     let first = cluster.repoint(&["-f", &file, "render", "--full", "--node", "node2"]);
     let edited = String::from_utf8(first.stdout).expect("text") + "; by hand\n";
     pooler.write_file(&edited);
     pooler.admin("RELOAD");
 
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
     let told = daemon.wait_for_log("redirected `app`", DEADLINE);

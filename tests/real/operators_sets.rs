@@ -28,7 +28,7 @@ fn wait_until_set(pooler: &Pooler, key: &str, value: &str, deadline: Duration) {
 fn what_was_set_by_hand_is_in_force_after_a_failover_and_told() {
     let versions = [Version::Installed, Version::Newest];
     let cluster = Cluster::builder().pgbouncers(&versions).start();
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     for pooler in cluster.poolers() {
         pooler.admin("SET query_timeout='77'");
@@ -70,7 +70,7 @@ fn each_process_of_a_set_gets_back_what_it_had() {
     let pooler = cluster.pooler(1);
     let twin = pooler.start_twin();
     let consoles = [pooler.socket_console(), twin.socket_console()];
-    let file = cluster.write_config(1, &Settings::default(), |toml| {
+    let file = cluster.write_config(1, &Settings::pausing(), |toml| {
         let one = format!("console = \"{}\"", pooler.console());
         *toml = toml.replace(&one, &format!("console = {consoles:?}"));
     });
@@ -104,7 +104,7 @@ fn what_the_reload_of_a_killed_daemon_undoes_is_put_back_by_the_next_one() {
         wait_until_set(pooler, "server_login_retry", "0.02", DEADLINE);
         assert_eq!(pooler.config("query_timeout"), "0", "pause = {policy}");
 
-        let next = cluster.daemon(1, &Settings::default());
+        let next = cluster.daemon(1, &Settings::pausing());
         wait_until_set(pooler, "query_timeout", "77", PAID);
         wait_until_set(pooler, "server_login_retry", "3", PAID);
         wait_until_serves(pooler, cluster.node1(), DEADLINE);
@@ -128,7 +128,7 @@ fn a_pgbouncer_that_was_started_anew_keeps_what_its_file_says() {
     cluster.home().write(&ini, &text);
     pooler.start();
 
-    let next = cluster.daemon(1, &Settings::default());
+    let next = cluster.daemon(1, &Settings::pausing());
     let what = format!("{:?}\n{}\n{}", leftovers(pooler), killed.log(), next.log());
     wait_until(DEADLINE, what, || leftovers(pooler).is_empty());
     wait_until_serves(pooler, cluster.node1(), DEADLINE);
@@ -141,7 +141,7 @@ fn reload_waits_and_nobody_is_there(cluster: &Cluster, policy: &str) -> Daemon {
     let pooler = cluster.pooler(1);
     let settings = Settings {
         pgbouncer_lines: format!("pause = \"{policy}\""),
-        ..Settings::default()
+        ..Settings::pausing()
     };
     // The last step before the file is put in place, which takes some milliseconds.
     let last = if policy == "always" { "Pause" } else { "Stage" };

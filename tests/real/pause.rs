@@ -32,7 +32,7 @@ fn service_by_connection(cluster: &Cluster, node: &Node, arguments: &[&str]) -> 
 }
 
 fn both(cluster: &Cluster) -> [Daemon; 2] {
-    [1, 2].map(|id| start_daemon(cluster, id, &Settings::default()))
+    [1, 2].map(|id| start_daemon(cluster, id, &Settings::pausing()))
 }
 
 /// Both nodes have been registered by a daemon.
@@ -198,7 +198,7 @@ fn a_pause_survives_daemons_and_servers_and_a_daemon_asks_before_it_decides() {
     node1.start();
     node2.kill9();
     // What these know of the pause is what node 1 tells.
-    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::default()));
+    let daemons = [1, 2].map(|id| cluster.daemon(id, &Settings::pausing()));
     for daemon in &daemons {
         daemon.wait_for_log("node 2 is down; failover is paused since", DEADLINE);
     }
@@ -218,7 +218,7 @@ fn a_pause_survives_daemons_and_servers_and_a_daemon_asks_before_it_decides() {
 fn a_node_that_was_down_is_given_the_pause_by_a_daemon_and_keeps_it_for_later_ones() {
     let cluster = Cluster::builder().poolers(1).start();
     let (node1, node2, pooler) = (cluster.node1(), cluster.node2(), cluster.pooler(1));
-    let daemon = start_daemon(&cluster, 2, &Settings::default());
+    let daemon = start_daemon(&cluster, 2, &Settings::pausing());
     node1.kill9();
     daemon.wait_for_log("unable to reconnect to node 1", DEADLINE);
     let ran = service(&cluster, 2, &["pause"]);
@@ -231,7 +231,7 @@ fn a_node_that_was_down_is_given_the_pause_by_a_daemon_and_keeps_it_for_later_on
     });
     daemon.kill9();
     node2.kill9();
-    let later = cluster.daemon(1, &Settings::default());
+    let later = cluster.daemon(1, &Settings::pausing());
     later.wait_for_log("node 2 is down; failover is paused since", DEADLINE);
     assert_stays(LONG_ENOUGH, "nothing is done", || {
         pooler.served_port("app") == node2.port()
@@ -253,7 +253,7 @@ fn a_node_that_was_down_is_given_the_pause_by_a_daemon_and_keeps_it_for_later_on
 #[test]
 fn a_dry_run_changes_nothing_and_an_unknown_node_is_named() {
     let cluster = Cluster::builder().poolers(0).start();
-    cluster.write_config(1, &Settings::default(), |_| ());
+    cluster.write_config(1, &Settings::pausing(), |_| ());
     for (verb, word) in [("pause", "would pause"), ("unpause", "would unpause")] {
         let ran = service(&cluster, 1, &[verb, "--dry-run"]);
         let lines = [1, 2].map(|id| format!("NOTICE: {word} node {id} (node{id})\n"));
@@ -320,7 +320,7 @@ fn a_user_who_may_not_make_the_schema_is_told_once_and_failover_goes_on() {
     for node in cluster.nodes() {
         node.rows("create role weak login");
     }
-    let file = cluster.write_config(1, &Settings::default(), |text| {
+    let file = cluster.write_config(1, &Settings::pausing(), |text| {
         *text = text.replace("user=repmgr", "user=weak");
     });
     let daemon = cluster.daemon_with_file(1, &file, |_| ());
@@ -375,7 +375,7 @@ fn a_table_of_pauses_that_somebody_locks_does_not_stop_a_failover() {
 #[test]
 fn a_reason_and_a_name_cannot_break_a_line_nor_become_sql() {
     let cluster = Cluster::builder().poolers(0).start();
-    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    let daemon = start_daemon(&cluster, 1, &Settings::pausing());
     let reason = "a'); drop table repoint.pauses; --\\\nERROR: \u{1b}[2J%s";
     let ran = service(&cluster, 1, &["pause", "--reason", reason]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -417,7 +417,7 @@ DETAIL: node 3 (a\nNOTICE: b\u{1b}[2J): refused: Connection refused (os error 11
 #[test]
 fn on_bdr_the_schema_is_made_through_its_own_function() {
     let cluster = Cluster::builder().poolers(0).standin(Standin::Bdr).start();
-    cluster.write_config(1, &Settings::default(), |_| ());
+    cluster.write_config(1, &Settings::pausing(), |_| ());
     assert_eq!(service(&cluster, 1, &["pause"]).code, 0);
     for node in cluster.nodes() {
         assert_eq!(pauses(node).as_deref(), Some("0 true -"));

@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn only_pgb2_is_redirected(cluster: &Cluster, reason: &str) -> Daemon {
     let (pgb1, pgb2) = (cluster.pooler(1), cluster.pooler(2));
     let before = pgb1.file_text();
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
     wait_until_serves(pgb2, cluster.node1(), DEADLINE);

@@ -33,7 +33,7 @@ fn a_file_that_pgbouncer_refuses_is_taken_back_and_everything_stays_as_it_was() 
 
     let template = cluster.directory().join("refused.ini");
     cluster.home().write(&template, REFUSED);
-    let file = cluster.write_config(1, &Settings::default(), |toml| {
+    let file = cluster.write_config(1, &Settings::pausing(), |toml| {
         let entry = "name = \"app\"\nprobe_user = \"probe\"\n";
         let still = format!("{entry}\n[[pgbouncer.database]]\nname = \"still\"\n");
         *toml = toml.replacen(entry, &still, 1);
@@ -88,7 +88,7 @@ fn a_mode_that_pgbouncer_refuses_is_found_at_the_start() {
     cluster.home().write(&template, &text);
     let settings = Settings {
         pgbouncer_lines: format!("template = \"{}\"", template.display()),
-        ..Settings::default()
+        ..Settings::pausing()
     };
     let file = cluster.write_config(1, &settings, |_| ());
     let output = cluster.repoint(&["-f", &file.display().to_string(), "daemon"]);
@@ -135,7 +135,7 @@ fn a_template_that_cannot_be_right_keeps_the_daemon_from_starting() {
     let template = cluster.directory().join("template.ini");
     let settings = Settings {
         pgbouncer_lines: format!("template = \"{}\"", template.display()),
-        ..Settings::default()
+        ..Settings::pausing()
     };
     let file = cluster.write_config(1, &settings, |_| ());
     for (what, text, words) in cases {

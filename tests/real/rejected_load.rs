@@ -30,7 +30,7 @@ fn watching(cluster: &Cluster, edit: impl FnOnce(&mut String)) -> Daemon {
     for pooler in cluster.poolers() {
         pooler.admin("SET query_timeout='77'");
     }
-    let file = cluster.write_config(1, &Settings::default(), edit);
+    let file = cluster.write_config(1, &Settings::pausing(), edit);
     let daemon = cluster.daemon_with_file(1, &file, |_| ());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     for pooler in cluster.poolers() {

@@ -5,7 +5,7 @@ use crate::notify::told;
 use crate::watching::serves;
 
 fn configuration(cluster: &Cluster) -> String {
-    let file = cluster.write_config(1, &Settings::default(), |_| ());
+    let file = cluster.write_config(1, &Settings::pausing(), |_| ());
     file.display().to_string()
 }
 
@@ -51,7 +51,7 @@ pgb1: pgb1:DIR/pgb1/conf/databases.ini
   console RELOAD
   console SET server_login_retry='0.02'  -- sent with it, for pools that failed to connect
   console SHOW DATABASES
-  console SHOW CONFIG  -- if any of this is not as meant: the old file back, RELOAD, RESUME
+  console SHOW CONFIG  -- if any of this is not as meant: the old file back, and RELOAD
   console RESUME \"app\"
   console SHOW CONFIG  -- and SET again what was SET before and is not any more
   host    put on record what is still owed then
@@ -142,6 +142,20 @@ fn it_shows_the_difference_and_every_command() {
     let sockets = cluster.daemon_directory(1).join("run");
     let left = std::fs::read_dir(sockets).expect("it is there").count();
     assert_eq!(left, 0);
+}
+
+#[test]
+fn nobody_is_paused_by_default() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let file = cluster.write_config(1, &Settings::default(), |_| ());
+    let (code, stdout, _) = render(&cluster, &file.display().to_string(), &[]);
+    let pausing = ["PAUSE", "RESUME", "pause on record"];
+    let without = CRASH_PGB1.lines().filter(|line| {
+        let command = line.split("  --").next().unwrap_or_default();
+        !pausing.iter().any(|word| command.contains(word))
+    });
+    let without = without.collect::<Vec<_>>().join("\n");
+    assert_eq!((code, stdout), (0, format!("{without}\n\n")));
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn each_process_of_a_set_is_redirected() {
     for console in &consoles {
         assert_eq!(entry(console), at(cluster.node2().port()));
     }
-    let file = cluster.write_config(1, &Settings::default(), |toml| {
+    let file = cluster.write_config(1, &Settings::pausing(), |toml| {
         let one = format!("console = \"{}\"", pooler.console());
         *toml = toml.replace(&one, &format!("console = {consoles:?}"));
     });
@@ -58,7 +58,7 @@ fn a_process_that_does_not_answer_is_redirected_with_the_others_when_it_is_back(
     let pooler = cluster.pooler(1);
     let twin = pooler.start_twin();
     let consoles = [pooler.socket_console(), twin.socket_console()];
-    let file = cluster.write_config(1, &Settings::default(), |toml| {
+    let file = cluster.write_config(1, &Settings::pausing(), |toml| {
         let one = format!("console = \"{}\"", pooler.console());
         *toml = toml.replace(&one, &format!("console = {consoles:?}"));
     });

@@ -26,7 +26,7 @@ fn assert_ends_well(daemon: &Daemon, what: &str) {
 fn a_daemon_that_is_told_to_stop_in_the_middle_owes_nothing() {
     let cluster = Cluster::builder().poolers(2).start();
     for delay_ms in [0, 10, 30, 60, 100, 200] {
-        let daemon = cluster.daemon(1, &Settings::default());
+        let daemon = cluster.daemon(1, &Settings::pausing());
         daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
         cluster.node2().kill9();
         daemon.wait_for_log("failover decided", DEADLINE);
@@ -51,7 +51,7 @@ fn a_daemon_that_is_told_to_stop_in_the_middle_owes_nothing() {
 #[test]
 fn a_daemon_that_is_told_to_stop_after_a_failover_sets_the_setting_again() {
     let cluster = Cluster::builder().poolers(2).start();
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
     daemon.wait_for_log("redirect complete", DEADLINE);
@@ -64,7 +64,7 @@ fn a_daemon_that_is_told_to_stop_after_a_failover_sets_the_setting_again() {
 #[test]
 fn a_good_configuration_is_taken_and_a_broken_one_is_not() {
     let cluster = Cluster::builder().poolers(2).start();
-    let settings = Settings::default();
+    let settings = Settings::pausing();
     let file = cluster.write_config(1, &settings, |toml| {
         let second = toml.rfind("[[pgbouncer]]").expect("there are two");
         toml.truncate(second);
@@ -105,7 +105,7 @@ fn a_good_configuration_is_taken_and_a_broken_one_is_not() {
 #[test]
 fn a_configuration_that_comes_in_the_middle_of_a_failover_does_not_stop_it() {
     let cluster = Cluster::builder().poolers(2).start();
-    let daemon = cluster.daemon(1, &Settings::default());
+    let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
     cluster.node2().kill9();
     daemon.wait_for_log("failover decided", DEADLINE);

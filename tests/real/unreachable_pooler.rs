@@ -14,7 +14,7 @@ const FOLLOWS: Duration = Duration::from_secs(6);
 #[test]
 fn a_host_that_is_away_delays_no_other_and_follows_when_it_is_back() {
     let cluster = Cluster::builder().poolers(3).start();
-    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    let daemons = [start_daemon(&cluster, 1, &Settings::pausing())];
     let away = cluster.pooler(3);
     away.stop_sshd();
     away.freeze();
@@ -30,7 +30,7 @@ fn a_host_that_is_away_delays_no_other_and_follows_when_it_is_back() {
 #[test]
 fn a_host_that_is_down_delays_no_other_and_follows_when_it_is_started() {
     let cluster = Cluster::builder().poolers(3).start();
-    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    let daemons = [start_daemon(&cluster, 1, &Settings::pausing())];
     let away = cluster.pooler(3);
     away.stop_sshd();
     away.kill9();
@@ -47,7 +47,7 @@ fn an_ssh_connection_that_hangs_while_it_is_made_delays_no_other() {
     let cluster = Cluster::builder().poolers(3).start();
     let (first, second, hung) = (cluster.pooler(1), cluster.pooler(2), cluster.pooler(3));
     hung.sshd().freeze();
-    let settings = Settings::default();
+    let settings = Settings::pausing();
     let daemons = [start_with(&[first, second], || {
         cluster.daemon(1, &settings)
     })];
@@ -61,7 +61,7 @@ fn an_ssh_connection_that_hangs_while_it_is_made_delays_no_other() {
 #[test]
 fn an_open_ssh_session_that_hangs_delays_no_other() {
     let cluster = Cluster::builder().poolers(3).start();
-    let daemons = [start_daemon(&cluster, 1, &Settings::default())];
+    let daemons = [start_daemon(&cluster, 1, &Settings::pausing())];
     let hung = cluster.pooler(3);
     hung.sshd().freeze();
 

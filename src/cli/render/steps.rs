@@ -45,7 +45,7 @@ fn words(step: &Step, plan: &Plan, pgbouncer: &PgBouncer, before: &[Settings]) -
             line("console", "RELOAD", "") + &line("console", &set_command(LOGIN_RETRY, HASTY), why)
         }
         Step::ReadBack => {
-            let why = "if any of this is not as meant: the old file back, RELOAD, RESUME";
+            let why = "if any of this is not as meant: the old file back, and RELOAD";
             line("console", "SHOW DATABASES", "") + &line("console", "SHOW CONFIG", why)
         }
         Step::Enable { database } => line("console", &enable_command(database), ""),

@@ -74,7 +74,7 @@ fn what_is_left_out_has_its_default() {
     assert!(config.hook.pass_password);
     assert_eq!(config.runtime_directory, Path::new("/run/repoint"));
     let pgbouncer = &config.pgbouncers["pgb1"];
-    assert_eq!(pgbouncer.pause, PausePolicy::Always);
+    assert_eq!(pgbouncer.pause, PausePolicy::Never);
     assert_eq!(pgbouncer.template, Template::Edit);
     assert_eq!(pgbouncer.consoles[0].get("dbname"), Some("pgbouncer"));
     assert_eq!(pgbouncer.edits, Edits::Merge);
