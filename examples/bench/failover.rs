@@ -94,7 +94,7 @@ pub(crate) fn blackhole(runs: usize, failures: &mut Vec<String>) -> Vec<Row> {
     for run in 1..=runs {
         let what = format!("blackhole, run {run}");
         let done = attempt(&what, failures, || {
-            let own = repoint(Fault::Blackhole, "always");
+            let own = repoint(Fault::Blackhole, "never");
             let theirs = documented(Fault::Blackhole, own.detected);
             let (first, stuck) = (own.first_commit(), own.stuck);
             let theirs_ms = theirs.first_commit();
