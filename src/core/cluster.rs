@@ -51,6 +51,8 @@ pub struct Cluster {
     poolers: BTreeMap<String, Status>,
     incident: Option<Incident>,
     highest: Generation,
+    /// The last decision of this agent. It is in no file if there was nothing to move.
+    last_decided: Generation,
     claim_held: bool,
     pauses: Pauses,
     /// `None`: nothing is compared with what was decided, but for what an incident asks for.
@@ -78,6 +80,7 @@ impl Cluster {
                 .collect(),
             incident: None,
             highest: Generation::NONE,
+            last_decided: Generation::NONE,
             claim_held: false,
             pauses: Pauses::default(),
             reconciliation: None,
@@ -203,7 +206,7 @@ impl Cluster {
             .is_some_and(|incident| self.members.is_down(incident.failed));
         let followed = self.followed();
         let paused = self.held_back_by().is_some();
-        let decided = self.highest.next(on);
+        let decided = self.next_number(on);
         let failed = self.incident.as_ref().map(|incident| incident.failed);
         let all_clear = failed.is_some_and(|failed| self.nothing_left_at(failed));
         let news = self.poolers.is_empty() || !all_clear;
@@ -229,6 +232,7 @@ impl Cluster {
         incident.phase = match acts {
             true => {
                 incident.news = news;
+                self.last_decided = decided;
                 if news {
                     self.highest = decided;
                 }
@@ -395,6 +399,12 @@ impl Cluster {
         }
         self.incident.as_mut()?.phase = Phase::Claiming { on };
         Some(Action::Claim { on })
+    }
+
+    /// The number of the next decision. None is used twice: what workers say of the first would be
+    /// taken for what they say of the second.
+    fn next_number(&self, active: NodeId) -> Generation {
+        self.highest.max(self.last_decided).next(active)
     }
 
     /// Whether another agent has decided since the incident began: its number is in the file of a

@@ -206,6 +206,7 @@ impl Worker {
             self.not_before = now;
             self.unconfirmed = false;
             self.status.outcome = None;
+            self.status.settled = None;
             // What there is to do for it is told by a fresh look: another agent may just have done
             // it.
             self.looked = None;

@@ -31,8 +31,8 @@ impl Cluster {
             return Some(Action::Superseded { decision, by });
         }
         if !later.is_empty() {
-            self.highest = self.highest.next(decision.active);
-            decision.generation = self.highest;
+            decision.generation = self.highest.max(self.last_decided).next(decision.active);
+            (self.highest, self.last_decided) = (decision.generation, decision.generation);
             incident.news = true;
             incident.phase = Phase::Acting {
                 decision: decision.clone(),

@@ -134,6 +134,52 @@ fn an_agent_that_finds_everything_done_records_it_and_says_no_more() {
     assert_eq!(world.actions(), [Action::Release]);
 }
 
+/// All was done, so its number is in no file; the workers have agreed to it all the same.
+#[test]
+fn the_number_of_a_decision_that_found_everything_done_is_not_used_again() {
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Held);
+    world.cluster.pooler("pgb1", serving(NODE1, 1));
+    world.cluster.pooler("pgb2", serving(NODE1, 1));
+    world.later(0.5);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    for name in ["pgb1", "pgb2"] {
+        let mut status = serving(NODE1, 1);
+        status.settled = Some(decision(2, NODE1).generation);
+        world.cluster.pooler(name, status);
+    }
+    assert_eq!(world.actions(), [Action::Release]);
+
+    // It recovers, is put to use again by hand, and fails a second time.
+    world.cluster.node(NODE2, up(), world.now);
+    world.actions();
+    world
+        .cluster
+        .recovery(NODE2, &Recovery::Recovered, world.now);
+    for name in ["pgb1", "pgb2"] {
+        let mut status = serving(NODE2, 1);
+        status.settled = Some(decision(2, NODE1).generation);
+        world.cluster.pooler(name, status);
+    }
+    world.later(60.0);
+    assert_eq!(foreseen(&world.cluster)[1], (3, NODE2, NODE1));
+    world.down(NODE2);
+    assert_eq!(world.actions(), [Action::Claim { on: NODE1 }]);
+    let second = decision(3, NODE1);
+    let told = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(told, [announce(&second)], "and nothing is complete yet");
+    world.settle("pgb1", &second);
+    world.settle("pgb2", &second);
+    let report = Action::Report {
+        decision: second,
+        complete: true,
+    };
+    assert_eq!(world.actions(), [report, Action::Release]);
+}
+
 #[test]
 fn a_node_that_goes_down_is_claimed_on_the_survivor_announced_and_reported_when_complete() {
     let mut world = World::new();

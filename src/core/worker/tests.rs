@@ -209,6 +209,15 @@ fn it_moves_only_what_points_at_the_failed_node_and_only_with_the_claim() {
     assert_eq!(outcome.to_string(), "left alone: it serves node 1 already");
 }
 
+#[test]
+fn what_it_said_of_one_decision_is_not_said_of_another() {
+    let mut world = World::seen(at(NODE1, 1));
+    world.assign(acting(decision(1)), at(NODE1, 1));
+    assert_eq!(world.worker.status().settled, Some(generation(1)));
+    world.worker.assign(Assignment::default(), world.now);
+    assert_eq!(world.worker.status().settled, None);
+}
+
 /// After a promotion: one node takes writes.
 fn promoted(decision: Decision) -> Assignment {
     Assignment {
