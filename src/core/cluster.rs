@@ -231,9 +231,9 @@ impl Cluster {
         };
         incident.phase = match acts {
             true => {
-                incident.news = news;
+                incident.news |= news;
                 self.last_decided = decided;
-                if news {
+                if incident.news {
                     self.highest = decided;
                 }
                 let (failed, fault) = (incident.failed, incident.fault);
@@ -373,7 +373,8 @@ impl Cluster {
         if !self.members.is_down(failed) {
             // Nobody decided: it was a false alarm. Otherwise what was decided is seen through.
             let followed = self.followed();
-            if !followed || self.nothing_left_at(failed) {
+            let unreported = incident.news;
+            if !followed || (self.nothing_left_at(failed) && !unreported) {
                 let used = self.members.candidate(failed).filter(|_| followed);
                 used.into_iter().for_each(|node| self.members.used(node));
                 self.incident = None;

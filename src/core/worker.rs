@@ -129,8 +129,8 @@ pub struct Worker {
     file_stale: bool,
     retry: Retry,
     not_before: Instant,
-    /// Whether the last attempt did not prove that clients reach the node.
-    unconfirmed: bool,
+    /// The node of which the last attempt did not prove that clients reach it.
+    unconfirmed: Option<NodeId>,
     owed: Option<Owed>,
     staging: Staging,
     found: Found,
@@ -155,7 +155,7 @@ impl Worker {
             file_stale: false,
             retry: Retry::default(),
             not_before: now,
-            unconfirmed: false,
+            unconfirmed: None,
             owed: None,
             staging: Staging::default(),
             found: Found::default(),
@@ -204,14 +204,15 @@ impl Worker {
         if generation(&self.assignment) != generation(&assignment) {
             self.retry.succeeded();
             self.not_before = now;
-            self.unconfirmed = false;
             self.status.outcome = None;
             self.status.settled = None;
             // What there is to do for it is told by a fresh look: another agent may just have done
             // it.
             self.looked = None;
-            if assignment.decision.is_some() {
+            if let Some(decision) = &assignment.decision {
                 self.stamping.forget();
+                // Still owed where the same is decided again, after the claim was lost.
+                self.unconfirmed.take_if(|node| *node != decision.active);
             }
             // An unreachable host may have come back with the very fault that caused the decision.
             if let Link::Down { retry_at } = &mut self.link {
@@ -311,7 +312,8 @@ impl Worker {
         let decided = self.assignment.decision.is_some();
         // How far a failed one came is seen in the next look; whether it serves is to be proved.
         let superseded = matches!(outcome.end, End::Superseded(_));
-        self.unconfirmed = decided && !outcome.serves() && !superseded;
+        let unproved = decided && !outcome.serves() && !superseded;
+        self.unconfirmed = unproved.then_some(outcome.active);
         let wait = if outcome.serves() {
             self.retry.succeeded();
             Duration::ZERO
@@ -434,7 +436,8 @@ impl Worker {
                 state.is_some_and(|state| self.routing.leads_to(name, state, decision.active))
             })
         };
-        let ours = self.unconfirmed && observation.file.generation <= decision.generation;
+        let unconfirmed = self.unconfirmed == Some(decision.active);
+        let ours = unconfirmed && observation.file.generation <= decision.generation;
         let names = self.routing.names().filter(|_| ours);
         names.filter(leads).cloned().collect()
     }

@@ -275,6 +275,35 @@ fn a_node_that_reappears_before_anybody_decided_is_left_alone() {
     assert_eq!(world.cluster.assignment().decision, None);
 }
 
+/// A session is lost for many reasons; the redirect that was told of may be done by then, or not.
+#[test]
+fn what_was_announced_is_reported_although_the_claim_was_lost_in_between() {
+    for returned in [false, true] {
+        let mut world = World::new();
+        world.down(NODE2);
+        world.actions();
+        world.claim(NODE1, ClaimResult::Granted);
+        world.cluster.claim_lost(world.now);
+        world.cluster.pooler("pgb1", serving(NODE1, 1));
+        world.cluster.pooler("pgb2", serving(NODE1, 1));
+        if returned {
+            world.cluster.node(NODE2, up(), world.now);
+        }
+        let claim = Action::Claim { on: NODE1 };
+        assert_eq!(world.actions()[0], claim, "back: {returned}");
+        world.claim(NODE1, ClaimResult::Granted);
+        let decided = decision(2, NODE1);
+        assert_eq!(world.cluster.assignment().decision, Some(decided.clone()));
+        world.settle("pgb1", &decided);
+        world.settle("pgb2", &decided);
+        let report = Action::Report {
+            decision: decided,
+            complete: true,
+        };
+        assert_eq!(world.actions(), [report, Action::Release]);
+    }
+}
+
 #[test]
 fn a_pgbouncer_that_was_away_is_waited_for_even_when_the_node_is_back() {
     let mut world = World::new();

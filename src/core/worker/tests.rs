@@ -378,6 +378,28 @@ fn one_that_serves_after_a_failed_redirect_counts_when_a_query_has_proved_it() {
     }
 }
 
+/// The claim is lost in between, and granted again.
+#[test]
+fn what_was_not_proved_is_still_to_be_proved_when_the_same_is_decided_again() {
+    let mut other_way = decision(2);
+    std::mem::swap(&mut other_way.failed, &mut other_way.active);
+    for (then, seen, proves) in [
+        (decision(2), at(NODE1, 1), true),
+        (other_way, at(NODE2, 1), false),
+    ] {
+        let mut world = World::seen(at(NODE2, 0));
+        world.worker.assign(acting(decision(1)), world.now);
+        let outcome = world.outcome(End::Unconfirmed("refused".to_owned()));
+        world.worker.redirected(outcome, None, 1.0, world.now);
+        world.worker.observed(seen.clone(), true, world.now);
+        world.worker.assign(Assignment::default(), world.now);
+        world.assign(acting(then.clone()), seen);
+        let settled = (!proves).then_some(then.generation);
+        assert_eq!(world.worker.status().settled, settled);
+        assert_eq!(world.moves(), proves);
+    }
+}
+
 #[test]
 fn what_leads_elsewhere_after_a_failed_redirect_or_by_a_later_decision_is_not_ours_to_prove() {
     for then in [at(NODE3, 0), at(NODE1, 2)] {
