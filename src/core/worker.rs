@@ -222,7 +222,7 @@ impl Worker {
         let before = std::mem::replace(&mut self.assignment, assignment);
         self.file_stale |= self.compares_again(&before);
         self.disabling.assigned(self.assignment.none_left);
-        self.suspect_changed();
+        self.suspect_changed(now);
     }
 
     /// What to do at `now`. Spurious calls are safe.

@@ -3,8 +3,9 @@
 //! Decides when one PgBouncer's entries are paused on suspicion, and when that ends without a
 //! redirect. A real failure goes on into the redirect, of this agent or of the other, which
 //! replaces the record and resumes at its end. At most one for each incident: clients that have
-//! waited in vain are not made to wait again. That only one agent begins it is seen to by the lock
-//! on the host (`edge::remote`); carrying it out is `agent::pooler`'s.
+//! waited in vain are not made to wait again, by whichever agent. That two agents do not begin it
+//! at once is seen to by the lock on the host (`edge::remote`); carrying it out is
+//! `agent::pooler`'s.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,6 +17,9 @@ use crate::core::sequence::Owed;
 
 /// An early pause that ends beyond this needs a dead-man's switch.
 const LIMIT_WITHOUT_SWITCH: Duration = Duration::from_secs(1);
+/// A pause of the other agent that was seen no longer ago than this is for the failure that this
+/// one then finds, too.
+const SAME_INCIDENT: Duration = Duration::from_secs(30);
 
 /// How far it is in one incident.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(super) enum Early {
     /// Nothing was suspected.
     #[default]
     Idle,
+    /// Another agent has paused clients of the node, of which this one suspects nothing.
+    Foreign { node: NodeId, seen: Instant },
     /// This agent holds it.
     Held {
         token: String,
@@ -78,9 +84,35 @@ impl Worker {
             self.owed = owed;
         }
         if let Early::Held { node, .. } = self.early {
-            self.early = Early::Spent { node };
+            self.early = match self.assignment.suspect == Some(node) {
+                true => Early::Spent { node },
+                // The incident is over.
+                false => Early::Idle,
+            };
         }
         self.observation = None;
+    }
+
+    /// A look was taken: what another agent has paused is its pause for this incident.
+    pub(super) fn see_foreign_pause(&mut self, observation: &Observation, now: Instant) {
+        let Some(operation) = &observation.file.operation else {
+            return;
+        };
+        let names = operation.debt.paused.iter();
+        let names = names.filter(|name| self.routing.has(name));
+        let nodes: BTreeSet<NodeId> = names
+            .flat_map(|name| observation.nodes_of(name, &self.routing))
+            .collect();
+        if !matches!(self.early, Early::Idle | Early::Foreign { .. }) {
+            return;
+        }
+        let suspect = self.assignment.suspect;
+        if let Some(node) = suspect.filter(|node| nodes.contains(node)) {
+            self.early = Early::Spent { node };
+        } else if let (None, Some(node)) = (suspect, nodes.first()) {
+            let (node, seen) = (*node, now);
+            self.early = Early::Foreign { node, seen };
+        }
     }
 
     /// After a redirect there is nothing left to wait for.
@@ -91,10 +123,18 @@ impl Worker {
     }
 
     /// Another incident begins with a pause of its own.
-    pub(super) fn suspect_changed(&mut self) {
+    pub(super) fn suspect_changed(&mut self, now: Instant) {
         let suspect = self.assignment.suspect;
-        if matches!(&self.early, Early::Spent { node } if suspect != Some(*node)) {
-            self.early = Early::Idle;
+        match self.early {
+            Early::Spent { node } if suspect != Some(node) => self.early = Early::Idle,
+            Early::Foreign { node, seen } if suspect.is_some() => {
+                let same = suspect == Some(node) && now < seen + SAME_INCIDENT;
+                self.early = match same {
+                    true => Early::Spent { node },
+                    false => Early::Idle,
+                };
+            }
+            Early::Idle | Early::Foreign { .. } | Early::Held { .. } | Early::Spent { .. } => {}
         }
     }
 
@@ -150,7 +190,7 @@ impl Worker {
     pub(super) fn early_pause_until(&self) -> Option<Instant> {
         match &self.early {
             Early::Held { until, .. } => Some(*until),
-            Early::Idle | Early::Spent { .. } => None,
+            Early::Idle | Early::Foreign { .. } | Early::Spent { .. } => None,
         }
     }
 }

@@ -82,6 +82,7 @@ impl Worker {
         }
         if file {
             self.compare(&observation, now);
+            self.see_foreign_pause(&observation, now);
         }
         self.observation = Some(observation);
     }

@@ -73,7 +73,6 @@ fn clients_of_a_suspect_node_are_paused_and_go_on_when_it_answers_again() {
     world.worker.observed(at(NODE2, 0), true, world.now);
     assert!(world.waits());
     // The next time is another incident.
-    world.worker.assign(suspecting(None), world.now);
     world.worker.assign(suspecting(Some(NODE2)), world.now);
     assert_eq!(world.next(), pause_early());
 }
@@ -128,6 +127,41 @@ fn the_agent_that_comes_second_leaves_it_to_the_first() {
     world.worker.paused_early(None, NODE2, app(), until);
     world.worker.observed(at(NODE2, 0), true, world.now);
     assert!(world.waits());
+}
+
+/// While the other agent's pause is on record, and when it is over.
+fn see_the_others_pause(world: &mut World) {
+    let seen = with_operation(paused(at(NODE2, 0)), false);
+    world.worker.observed(seen, true, world.now);
+    assert!(!matches!(world.next(), Do::PauseEarly { .. }));
+    world.now += LIMIT;
+    world.worker.observed(at(NODE2, 0), true, world.now);
+}
+
+#[test]
+fn what_another_agent_has_paused_is_not_paused_again_in_this_incident() {
+    // It suspects the node already, or only afterwards.
+    for before in [Some(NODE2), None] {
+        let mut world = world();
+        world.worker.assign(suspecting(before), world.now);
+        see_the_others_pause(&mut world);
+        world.worker.assign(suspecting(Some(NODE2)), world.now);
+        assert!(world.waits(), "{before:?}");
+        // But in the next one.
+        world.worker.assign(suspecting(None), world.now);
+        world.worker.assign(suspecting(Some(NODE2)), world.now);
+        assert_eq!(world.next(), pause_early(), "{before:?}");
+    }
+}
+
+#[test]
+fn a_pause_of_another_agent_that_was_long_ago_is_another_incidents() {
+    let mut world = world();
+    see_the_others_pause(&mut world);
+    world.now += Duration::from_secs(3600);
+    world.worker.observed(at(NODE2, 0), true, world.now);
+    world.worker.assign(suspecting(Some(NODE2)), world.now);
+    assert_eq!(world.next(), pause_early());
 }
 
 #[test]
