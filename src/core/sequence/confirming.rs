@@ -6,7 +6,8 @@ use super::{Sequence, StepResult};
 use crate::core::outcome::End;
 use crate::core::plan::Step;
 
-/// How long a query through PgBouncer may fail before the redirect counts as unconfirmed.
+/// How long a query through PgBouncer may fail before the redirect counts as unconfirmed. What is
+/// still to be confirmed then is tried once.
 pub(super) const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -14,7 +15,9 @@ impl Sequence {
     pub(super) fn after_confirm(&mut self, database: String, result: StepResult, now: Instant) {
         let why = match result {
             StepResult::Done(how) | StepResult::Passed(how) => {
-                self.confirming_since = None;
+                if !matches!(self.end, End::Unconfirmed(_)) {
+                    self.confirming_since = None;
+                }
                 self.served_after = now.saturating_duration_since(self.begun);
                 self.confirmed.insert(database, how);
                 return;
@@ -34,7 +37,6 @@ impl Sequence {
             self.eviction_first();
             return;
         }
-        self.confirming_since = None;
         self.end = End::Unconfirmed(format!("`{database}`: {why}"));
     }
 }

@@ -236,6 +236,36 @@ fn a_query_that_never_gets_through_leaves_the_new_file_and_says_so() {
 }
 
 #[test]
+fn entries_that_no_query_gets_through_are_waited_for_together() {
+    let mut many = plan();
+    many.confirm = ["app", "b", "c", "d"].map(str::to_owned).into();
+    // Of `b`, the query gets through after all.
+    let now = start();
+    let (mut sequence, mut at) = (Sequence::new(many, now), now);
+    sequence.found(vec![in_force("15")]);
+    loop {
+        let result = match sequence.next(at) {
+            Next::End => break,
+            Next::Wait(until) => {
+                at = until;
+                continue;
+            }
+            Next::Do(Step::Confirm { database }) if database != "b" => {
+                StepResult::NotYet("refused".to_owned())
+            }
+            Next::Do(_) => StepResult::Done(String::new()),
+        };
+        sequence.handle(result, at);
+        at += Duration::from_millis(1);
+    }
+    let (outcome, _) = sequence.finish(at);
+    assert!(matches!(outcome.end, End::Unconfirmed(_)), "{outcome}");
+    assert_eq!(outcome.entries.keys().collect::<Vec<_>>(), ["b"]);
+    let limit = confirming::CONFIRM_LIMIT;
+    assert!(outcome.took >= limit && outcome.took < limit + Duration::from_secs(1));
+}
+
+#[test]
 fn what_an_operation_before_it_owes_is_still_owed_when_it_turns_back() {
     let on_record = in_force("15");
     let inherits = Plan {
