@@ -286,6 +286,11 @@ impl Agent {
         let (generation, details) = (decision.generation, report.details);
         if complete {
             tracing::info!(%generation, "redirect complete: {details}");
+        } else if !report.open {
+            tracing::warn!(
+                %generation,
+                "redirect ended, but not every PgBouncer serves the node: {details}"
+            );
         } else {
             tracing::warn!(
                 %generation,

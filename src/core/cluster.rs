@@ -209,7 +209,8 @@ impl Cluster {
         let decided = self.next_number(on);
         let failed = self.incident.as_ref().map(|incident| incident.failed);
         let all_clear = failed.is_some_and(|failed| self.nothing_left_at(failed));
-        let news = self.poolers.is_empty() || !all_clear;
+        let astray = self.poolers.values().any(|it| !it.astray.is_empty());
+        let news = self.poolers.is_empty() || !all_clear || astray;
         let Some(incident) = self.incident.as_mut() else {
             return;
         };

@@ -41,8 +41,8 @@ pub enum Action {
     Announce {
         /// Which.
         decision: Decision,
-        /// Whether it is news: something points at the failed node, or may. Not so for the agent
-        /// that stood by and finds everything done.
+        /// Whether it is news: something points at the failed node, or may, or at none. Not so for
+        /// the agent that stood by and finds everything done.
         news: bool,
     },
     /// The other agent holds the claim: said once for each failure.
@@ -67,7 +67,7 @@ pub enum Action {
         /// The node.
         node: NodeId,
     },
-    /// How far the redirect has come: when it is complete, or when it cannot be for now.
+    /// How far the redirect has come: when it has ended, or when it cannot be complete for now.
     Report {
         /// Which.
         decision: Decision,

@@ -50,23 +50,22 @@ impl Cluster {
         let failed = |status: &Status| status.outcome.as_ref().is_some_and(|o| !o.serves());
         // One that was not looked at yet has no trouble either: there is nothing to report of it.
         let tried = |status: &Status| settled(status) || status.trouble.is_some() || failed(status);
-        let complete = self.poolers.values().all(settled);
+        let ended = self.poolers.values().all(settled);
         let all_tried = self.poolers.values().all(tried);
         let incident = self.incident.as_mut()?;
         if !std::mem::replace(&mut incident.announced, true) {
             let news = incident.news;
             return Some(Action::Announce { decision, news });
         }
-        if complete {
+        if ended {
             let (failed, news) = (incident.failed, incident.news);
+            let serves = |status: &Status| status.serves_by(decision.generation);
+            let complete = self.poolers.values().all(serves);
             self.close_incident(failed);
             if !news {
                 return None;
             }
-            return Some(Action::Report {
-                decision,
-                complete: true,
-            });
+            return Some(Action::Report { decision, complete });
         }
         if all_tried && !reported {
             incident.phase = Phase::Acting {

@@ -28,8 +28,9 @@ pub(super) struct Incident {
     pub(super) announced: bool,
     /// The failed node has been back since it was announced: its next failure is told again.
     pub(super) returned: bool,
-    /// Whether something pointed at the failed node, or may have, when the claim was granted. It
-    /// stays so when the claim is lost and granted again: what was told is seen through.
+    /// Whether something pointed at the failed node, or may have, or at none, when the claim was
+    /// granted. It stays so when the claim is lost and granted again: what was told is seen
+    /// through.
     pub(super) news: bool,
     pub(super) held_by_other: bool,
     pub(super) told_stand_by: bool,

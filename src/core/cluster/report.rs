@@ -13,13 +13,16 @@ pub struct Report {
     pub details: String,
     /// How many do, and why the others do not.
     pub summary: String,
+    /// Whether something is still to be done about one of them.
+    pub open: bool,
 }
 
 /// Puts the status of each PgBouncer into words.
 #[must_use]
 pub fn report(poolers: &BTreeMap<String, Status>, decision: &Decision) -> Report {
     let settled = |status: &Status| status.settled == Some(decision.generation);
-    let there = poolers.values().filter(|status| settled(status)).count();
+    let serves = |status: &Status| status.serves_by(decision.generation);
+    let there = poolers.values().filter(|status| serves(status)).count();
     let count = format!(
         "{there} of {} PgBouncers serve node {}",
         poolers.len(),
@@ -27,14 +30,22 @@ pub fn report(poolers: &BTreeMap<String, Status>, decision: &Decision) -> Report
     );
     let sentence = |(name, status): (&String, &Status)| match (&status.outcome, &status.trouble) {
         (_, Some(trouble)) => format!("; {name}: not reached ({trouble})"),
-        (Some(outcome), None) => format!("; {name}: {outcome}"),
+        (Some(outcome), None) => {
+            let (outcome, serving) = (outcome.to_string(), status.serving());
+            let untold = settled(status) && !serves(status) && !outcome.contains(&serving);
+            match untold {
+                true => format!("; {name}: {outcome}; {serving}"),
+                false => format!("; {name}: {outcome}"),
+            }
+        }
         (None, None) => format!("; {name}: not reached yet"),
     };
     let all: String = poolers.iter().map(sentence).collect();
-    let missing = poolers.iter().filter(|(_, status)| !settled(status));
+    let missing = poolers.iter().filter(|(_, status)| !serves(status));
     let missing: String = missing.map(sentence).collect();
     Report {
         details: format!("{count}{all}"),
         summary: format!("{count}{missing}"),
+        open: !poolers.values().all(settled),
     }
 }

@@ -563,6 +563,58 @@ fn a_failed_attempt_does_not_count_as_settled() {
     assert_eq!(world.actions(), [report]);
 }
 
+/// Nothing is left to do about it, so the incident ends; but that it serves would not be true.
+#[test]
+fn one_whose_entry_points_at_no_node_ends_the_redirect_without_success() {
+    let decided = decision(1, NODE1);
+    let mut stray = serving(NODE1, 1);
+    stray.serves.clear();
+    stray.astray = ["app".to_owned()].into();
+    let end = |text: String| Outcome {
+        generation: decided.generation,
+        active: NODE1,
+        end: End::Skipped(text),
+        warnings: Vec::new(),
+        left_paused: Vec::new(),
+        took: Duration::ZERO,
+        entries: BTreeMap::new(),
+    };
+    // Whether anything else is moved or not: nobody is told that all is well.
+    for other in [NODE2, NODE1] {
+        let mut world = World::new();
+        world.cluster.pooler("pgb1", serving(other, 0));
+        let before = Status {
+            generation: Generation::NONE,
+            ..stray.clone()
+        };
+        world.cluster.pooler("pgb2", before);
+        world.down(NODE2);
+        world.actions();
+        let told = world.claim(NODE1, ClaimResult::Granted);
+        assert_eq!(told, [announce(&decided)], "{other}");
+        let mut status = stray.clone();
+        status.settled = Some(decided.generation);
+        status.outcome = Some(end(status.serving()));
+        world.cluster.pooler("pgb2", status.clone());
+        world.settle("pgb1", &decided);
+        let report = Action::Report {
+            decision: decided.clone(),
+            complete: false,
+        };
+        assert_eq!(world.actions(), [report, Action::Release]);
+        let told = report::report(world.cluster.poolers(), &decided);
+        let text = "1 of 2 PgBouncers serve node 1; pgb2: left alone: `app` is not there or \
+                    points at no node";
+        assert_eq!((told.summary.as_str(), told.open), (text, false));
+
+        // It went astray only after it had been found in order.
+        status.outcome = Some(end("it serves node 1 already".to_owned()));
+        world.cluster.pooler("pgb2", status);
+        let told = report::report(world.cluster.poolers(), &decided);
+        assert!(told.summary.ends_with("no node"), "{}", told.summary);
+    }
+}
+
 #[test]
 fn a_file_of_an_old_decision_that_is_only_seen_now_is_moved_all_the_same() {
     let mut world = World::new();

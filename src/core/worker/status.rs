@@ -44,6 +44,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// Whether nothing is left to do for this decision, and all of its entries lead to a node.
+    #[must_use]
+    pub fn serves_by(&self, generation: Generation) -> bool {
+        self.settled == Some(generation) && self.astray.is_empty()
+    }
+
     /// Where its entries point, for people.
     #[must_use]
     pub fn serving(&self) -> String {
