@@ -169,7 +169,7 @@ impl<'a> Execution<'a> {
             generation: plan.decision.generation,
             hash_read: &plan.hash_read,
             hash: &plan.hash,
-            lease: self.sequence.lease() + plan.way.lasts(),
+            lease: self.sequence.lease(),
             debt: &debt,
             // Without a pause, what is owed can wait for an agent.
             switch: match plan.pauses().is_empty() {

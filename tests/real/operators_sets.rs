@@ -10,8 +10,9 @@ use crate::staging::{STAGED, staged};
 use crate::steps::{daemon_with_steps, signal};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-/// From the end of a daemon until what it owed is paid by another.
-const PAID: Duration = Duration::from_secs(10);
+/// From the end of a daemon until what it owed is paid by another: it is its own for 10 s, and the
+/// other one looks every 2 s.
+const PAID: Duration = Duration::from_secs(13);
 
 fn setting(console: &str, key: &str) -> String {
     let rows = rows(console, "SHOW CONFIG", DEADLINE).expect("it answers");

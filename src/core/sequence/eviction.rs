@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Sequence, StepResult, pause};
+use super::{Sequence, StepResult};
 use crate::core::plan::{Eviction, Step};
 
 #[cfg(test)]
@@ -36,15 +36,12 @@ pub(super) struct Evicting {
 }
 
 impl Sequence {
-    /// How long what is owed from Activate on is left to us: until it is on record what is owed
-    /// later.
-    #[must_use]
-    pub fn lease(&self) -> Duration {
-        let limit = self.plan.pause_limit;
-        pause::lease(match self.plan.evict {
-            Some(Eviction::QueryTimeout) => limit + EVICT_LIMIT,
-            Some(Eviction::KillClients | Eviction::KillDatabase) | None => limit,
-        })
+    /// How long an eviction may put off the moment when what is owed later is on record.
+    pub(super) fn evicts_for(&self) -> Duration {
+        match self.plan.evict {
+            Some(Eviction::QueryTimeout) => EVICT_LIMIT,
+            Some(Eviction::KillClients | Eviction::KillDatabase) | None => Duration::ZERO,
+        }
     }
 
     pub(super) fn after_evict(&mut self, eviction: Eviction, result: StepResult, now: Instant) {

@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(2);
 const LIMIT_WITHOUT_SWITCH: Duration = Duration::from_secs(1);
 /// The host counts whole seconds, and cuts the first one off.
 const WHOLE_SECOND: Duration = Duration::from_secs(1);
+/// While nobody is held up, no step is given up early: the slow answers of a host and its consoles,
+/// until it is on record what is owed later.
+const LASTS_WITHOUT_PAUSE: Duration = Duration::from_secs(9);
 
 /// The longest pause of one sequence. `has_switch`: whether a dead-man's switch can be set.
 #[must_use]
@@ -93,6 +96,18 @@ impl Hold {
 }
 
 impl Sequence {
+    /// How long what is owed from Activate on is left to us: until it is on record what is owed
+    /// later.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        let holds_up = self.hold.is_some() || self.plan.evict == Some(Eviction::KillDatabase);
+        let lasts = match holds_up {
+            true => self.plan.pause_limit,
+            false => LASTS_WITHOUT_PAUSE,
+        };
+        lease(lasts + self.evicts_for()) + self.plan.way.lasts()
+    }
+
     /// When the step of [`Sequence::next`] is to be given up, as [`given_up`]: clients may
     /// be paused, and would be for too long. Ending the pause itself is not given up.
     #[must_use]

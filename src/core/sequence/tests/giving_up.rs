@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::plan::Eviction;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -41,6 +42,52 @@ fn a_host_that_falls_silent_costs_the_limit_and_the_outcome_says_so() {
         "failed, how far it came is not known before the next look: the host did not answer \
          within the 2 s that clients may be paused"
     );
+}
+
+/// How long what is owed from Activate on is left to its owner.
+fn lease_at_activate(plan: Plan) -> Duration {
+    let now = start();
+    let mut sequence = Sequence::new(plan, now);
+    while sequence.next(now) != Next::Do(Step::Activate) {
+        sequence.handle(StepResult::Done(String::new()), now);
+    }
+    sequence.lease()
+}
+
+/// Another agent looks every quarter of a second, and pays what its owner has had the time to pay.
+#[test]
+fn without_a_pause_what_is_owed_is_left_to_a_redirect_for_as_long_as_its_steps_may_last() {
+    let paused = lease_at_activate(plan());
+    assert_eq!(paused, pause::lease(2 * SECOND));
+    let evictions = [
+        None,
+        Some(Eviction::KillClients),
+        Some(Eviction::QueryTimeout),
+    ];
+    for evict in evictions {
+        let pause = false;
+        let plan = Plan {
+            evict,
+            pause,
+            ..plan()
+        };
+        let lease = lease_at_activate(plan);
+        assert!(lease >= 10 * SECOND, "{evict:?}: {lease:?}");
+    }
+    // These hold clients up: by KILL, and by what an operation before this one has paused.
+    let kills = Plan {
+        evict: Some(Eviction::KillDatabase),
+        pause: false,
+        ..plan()
+    };
+    let found_paused = Plan {
+        also_resume: ["app".to_owned()].into(),
+        pause: false,
+        ..plan()
+    };
+    for plan in [kills, found_paused] {
+        assert_eq!(lease_at_activate(plan), paused);
+    }
 }
 
 #[test]
