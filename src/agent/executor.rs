@@ -23,7 +23,7 @@ mod read_back;
 mod settings;
 mod stamp;
 
-pub use disable::{Disabled, disable, enable};
+pub use disable::{Disabled, Enabled, disable, enable};
 pub use drain::{Hooks, Progress, Replayed};
 pub use stamp::{Stamped, stamp};
 

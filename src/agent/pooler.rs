@@ -9,7 +9,7 @@ use backoff::backoff::Backoff as _;
 use tokio::sync::{mpsc, watch};
 
 use super::edits::Edits;
-use super::executor::{self, Disabled, Execution, Stamped};
+use super::executor::{self, Disabled, Enabled, Execution, Stamped};
 use super::links::{LinkError, Links};
 use super::planning::Planner;
 use crate::config::{NodeId, PgBouncer};
@@ -298,12 +298,15 @@ impl Running {
         let Some(links) = &self.links else { return };
         match executor::enable(links, token).await {
             Ok(enabled) => {
-                if let Some((names, _)) = &enabled {
+                if let Some(Enabled { names, notes, .. }) = &enabled {
                     let names: Vec<&str> = names.iter().map(String::as_str).collect();
                     let enabled = names.join(",");
                     tracing::info!(pgbouncer = self.name(), enabled, "there is a node again");
+                    for note in notes {
+                        tracing::warn!(pgbouncer = self.name(), "{note}");
+                    }
                 }
-                self.worker.enabled(enabled.map(|(_, owed)| owed));
+                self.worker.enabled(enabled.map(|enabled| enabled.owed));
             }
             Err(error) => self.away(&error),
         }

@@ -98,3 +98,13 @@ pub(crate) fn assert_stays(length: Duration, what: &str, condition: impl Fn() ->
         pause(Duration::from_millis(50));
     }
 }
+
+/// As an operation would that has ended long ago without paying what it owes.
+pub(crate) fn leave_on_record(cluster: &Cluster, pooler: &Pooler, debt: &str) {
+    let record = pooler
+        .file()
+        .with_file_name(".databases.ini.repoint-operation");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux");
+    let line = format!("2-1-1-1 {} 1 {debt}\n", boot.trim());
+    cluster.home().write(&record, &line);
+}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::fixture::{Cluster, Daemon, Node, Pooler, Settings, wait_until};
 use crate::scene::{DEADLINE, assert_serves, assert_stays, start_daemon};
-use crate::served::leftovers;
+use crate::served::{leave_on_record, leftovers};
 
 const ERROR_DEADLINE: Duration = Duration::from_secs(1);
 /// Several looks of a worker.
@@ -154,6 +154,33 @@ fn a_daemon_that_was_killed_and_restarted_in_between_enables_what_was_disabled()
     let last = cluster.daemon(2, &settings());
     assert_served_again(pooler, cluster.node2());
     assert!(last.terminate().success());
+}
+
+/// No node was left while a redirect was at work that was killed later, in the middle of freeing
+/// clients.
+#[test]
+fn what_else_is_on_record_of_an_entry_that_is_enabled_is_put_back_with_it() {
+    let cluster = Cluster::builder().poolers(1).start();
+    let pooler = cluster.pooler(1);
+    let set = "{\"query_timeout\":\"77\",\"server_fast_close\":\"0\",\"server_login_retry\":\"2\"}";
+    let debt = format!("{{\"paused\":[],\"settings\":[{set}],\"disabled\":[\"app\"]}}");
+    for set in [
+        "server_login_retry='0.02'",
+        "query_timeout='1'",
+        "server_fast_close='1'",
+    ] {
+        pooler.admin(&format!("SET {set}"));
+    }
+    pooler.admin("DISABLE app");
+    leave_on_record(&cluster, pooler, &debt);
+    let daemon = cluster.daemon(1, &settings());
+    assert_served_again(pooler, cluster.node2());
+    assert_eq!(pooler.config("query_timeout"), "77");
+    assert_eq!(pooler.config("server_fast_close"), "0");
+    assert_eq!(pooler.config("server_login_retry"), "2");
+    assert!(!shows_disabled(pooler, "app"));
+    let told = "query_timeout: 77 was in force and is again";
+    assert!(daemon.log().contains(told), "{}", daemon.log());
 }
 
 #[test]

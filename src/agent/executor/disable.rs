@@ -161,16 +161,24 @@ async fn has_connections(console: &Console, name: &str) -> bool {
     of_entry.any(|server| server.state != "login" && !server.close_needed)
 }
 
+/// What was enabled again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enabled {
+    /// The entries.
+    pub names: BTreeSet<String>,
+    /// What is told of the settings that were put back with them.
+    pub notes: Vec<String>,
+    /// What is owed from now on.
+    pub owed: Owed,
+}
+
 /// Enables what the operation `token` has disabled, and has PgBouncer try the node at once, which
-/// it would otherwise do only `server_login_retry` after its last attempt. Gives the entries, and
-/// what is owed from now on; `None`: somebody else does it.
+/// it would otherwise do only `server_login_retry` after its last attempt. What else is on record is
+/// paid with it. `None`: somebody else does it.
 ///
 /// # Errors
 /// What does not answer. What is owed is on record.
-pub async fn enable(
-    links: &Links,
-    token: &str,
-) -> Result<Option<(BTreeSet<String>, Owed)>, LinkError> {
+pub async fn enable(links: &Links, token: &str) -> Result<Option<Enabled>, LinkError> {
     // In this order: whoever has SET anything has put it on record before.
     let processes = links.processes(&[]).await?;
     let file = file_state(&links.host.inspect().await?);
@@ -181,9 +189,7 @@ pub async fn enable(
     };
     let processes = observation.processes.iter().enumerate();
     let before = processes.map(|(index, process)| {
-        let value = process.login_retry().to_owned();
-        let found = Settings::from([(LOGIN_RETRY.to_owned(), value)]);
-        before_reload(found, operation.debt.settings_of(index))
+        before_reload(process.settings.clone(), operation.debt.settings_of(index))
     });
     let before: Vec<Settings> = before.collect();
     let debt = operation.debt.clone().with_settings(&before);
@@ -197,13 +203,17 @@ pub async fn enable(
         console.command(&hasten).await?;
     }
     let owed = Owed::new(token.to_owned(), &before, Instant::now());
-    let now = Debt {
-        settings: Vec::new(),
-        ..debt.clone()
-    };
-    links.undo(&now).await?;
+    let mut now = debt;
+    for settings in &mut now.settings {
+        settings.remove(LOGIN_RETRY);
+    }
+    let notes = links.undo(&now).await?;
     record_owed(&links.host, &owed).await?;
-    Ok(Some((debt.disabled, owed)))
+    Ok(Some(Enabled {
+        names: now.disabled,
+        notes,
+        owed,
+    }))
 }
 
 impl Execution<'_> {
