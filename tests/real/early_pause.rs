@@ -257,6 +257,38 @@ fn a_daemon_that_stops_or_reads_its_configuration_anew_resumes() {
     }
 }
 
+/// The first try to end it was cut off after its SET.
+#[test]
+fn what_a_broken_end_has_set_is_set_again_by_the_next_try() {
+    for end in ["stop", "false alarm"] {
+        let cluster = Cluster::builder()
+            .poolers(1)
+            .pooler_lines("server_login_retry = 3")
+            .start();
+        let pooler = cluster.pooler(1);
+        let daemon = start_daemon(&cluster, 1, &patient("60s"));
+        cluster.node2().kill9();
+        wait_for_pause(pooler);
+        daemon.wait_for_log("is suspect: clients of `app` wait", DEADLINE);
+        let record = pooler
+            .file()
+            .with_file_name(".databases.ini.repoint-operation");
+        let text = std::fs::read_to_string(&record).expect("the pause is on record");
+        let owes = "\"paused\":[\"app\"],\"settings\":[{\"server_login_retry\":\"3\"}]";
+        let text = text.replace("\"paused\":[\"app\"]", owes);
+        assert!(text.contains(owes), "{text}");
+        cluster.home().write(&record, &text);
+        pooler.admin("SET server_login_retry='0.02'");
+        match end {
+            "stop" => assert!(daemon.terminate().success()),
+            _ => cluster.node2().start(),
+        }
+        wait_until(DEADLINE, "no pause", || !pooler.paused("app"));
+        wait_until_settled(pooler);
+        assert_eq!(pooler.config("server_login_retry"), "3", "{end}");
+    }
+}
+
 #[test]
 fn both_agents_suspect_and_one_pauses() {
     let cluster = cluster();

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::Running;
-use crate::agent::links::{LinkError, Links, record_owed};
+use crate::agent::links::{LinkError, Links, file_state, record_owed};
 use crate::config::{NodeId, PausePolicy};
 use crate::core::debt::Debt;
-use crate::core::pooler::LOGIN_RETRY;
+use crate::core::pooler::{LOGIN_RETRY, Operation};
 use crate::core::sequence::{Owed, pause};
 use crate::core::worker::HASTY;
 use crate::core::worker::early::{self, EarlyEnd};
@@ -139,7 +139,7 @@ async fn begin(
         }
     }
     // Another agent may have begun a redirect in between, and not know of this pause.
-    if owns(links, token).await? {
+    if on_record(links, token).await?.is_some() {
         return Ok(true);
     }
     resume(links, &debt.paused).await?;
@@ -162,30 +162,26 @@ async fn end(
     paused: BTreeSet<String>,
     hasten: bool,
 ) -> Result<Ended, LinkError> {
-    if !owns(links, token).await? {
+    let Some(operation) = on_record(links, token).await? else {
         return Ok(Ended::TakenOver);
-    }
-    let slow = |value: &String| value.parse::<f64>().is_ok_and(|seconds| seconds > 0.1);
-    let before = match hasten {
-        true => links.settings().await?,
-        false => Vec::new(),
     };
-    let owed = Owed::new(token.to_owned(), &before, Instant::now());
-    if !owed.values.iter().any(slow) {
+    let found = links.settings().await?;
+    let owed = early::owed(token, found, &operation.debt, hasten, Instant::now());
+    let Some(owed) = owed else {
         let debt = Debt {
             paused,
             ..Debt::default()
         };
         links.pay(token, &debt).await?;
         return Ok(Ended::Resumed(None));
-    }
+    };
     let debt = Debt {
         paused,
         ..owed.debt()
     };
     let first = pause::lease(pause::limit(links.switch.is_there()));
     links.host.update(token, first, &json(&debt)).await?;
-    for console in &links.consoles {
+    for console in links.consoles.iter().filter(|_| hasten) {
         console.command(&set_command(LOGIN_RETRY, HASTY)).await?;
     }
     resume(links, &debt.paused).await?;
@@ -193,9 +189,10 @@ async fn end(
     Ok(Ended::Resumed(Some(owed)))
 }
 
-async fn owns(links: &Links, token: &str) -> Result<bool, LinkError> {
-    let operation = links.host.inspect().await?.operation;
-    Ok(operation.is_some_and(|operation| operation.token == token))
+/// The operation of this token, if it is on record.
+async fn on_record(links: &Links, token: &str) -> Result<Option<Operation>, LinkError> {
+    let operation = file_state(&links.host.inspect().await?).operation;
+    Ok(operation.filter(|operation| operation.token == token))
 }
 
 async fn resume(links: &Links, databases: &BTreeSet<String>) -> Result<(), LinkError> {

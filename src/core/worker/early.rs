@@ -12,14 +12,18 @@ use std::time::{Duration, Instant};
 
 use super::{Do, Worker};
 use crate::config::NodeId;
+use crate::core::debt::{Debt, Settings};
 use crate::core::pooler::Observation;
-use crate::core::sequence::Owed;
+use crate::core::sequence::{Owed, before_reload, is_hasty};
 
 /// An early pause that ends beyond this needs a dead-man's switch.
 const LIMIT_WITHOUT_SWITCH: Duration = Duration::from_secs(1);
 /// A pause of the other agent that was seen no longer ago than this is for the failure that this
 /// one then finds, too.
 const SAME_INCIDENT: Duration = Duration::from_secs(30);
+
+/// A `server_login_retry` that clients notice, in seconds.
+const SLOW_S: f64 = 0.1;
 
 /// How far it is in one incident.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +51,27 @@ pub(super) enum Early {
 #[must_use]
 pub fn allowed(configured: Option<Duration>, has_switch: bool) -> Option<Duration> {
     configured.filter(|limit| has_switch || *limit <= LIMIT_WITHOUT_SWITCH)
+}
+
+/// What is to be set again after the end of an early pause. With `hasten`, `server_login_retry` is
+/// made short for a while; a try before this one that broke off may have done so already, which
+/// `on_record` tells.
+#[must_use]
+pub fn owed(
+    token: &str,
+    found: Vec<Settings>,
+    on_record: &Debt,
+    hasten: bool,
+    now: Instant,
+) -> Option<Owed> {
+    let hastened = found.iter().any(is_hasty);
+    let found = found.into_iter().enumerate();
+    let before: Vec<Settings> = found
+        .map(|(index, found)| before_reload(found, on_record.settings_of(index)))
+        .collect();
+    let owed = Owed::new(token.to_owned(), &before, now);
+    let slow = |value: &String| value.parse::<f64>().is_ok_and(|seconds| seconds > SLOW_S);
+    ((hasten || hastened) && owed.values.iter().any(slow)).then_some(owed)
 }
 
 impl Worker {

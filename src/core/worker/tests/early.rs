@@ -1,5 +1,7 @@
 use super::*;
-use crate::core::worker::early::allowed;
+use crate::core::debt::{Debt, Settings};
+use crate::core::pooler::LOGIN_RETRY;
+use crate::core::worker::early::{self, allowed};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -213,4 +215,31 @@ fn only_the_first_attempt_of_a_decision_pauses() {
     assert!(!world.worker.may_pause());
     world.worker.assign(acting(decision(2)), world.now);
     assert!(world.worker.may_pause());
+}
+
+#[test]
+fn the_end_of_a_pause_owes_what_was_before_also_when_a_try_before_it_broke_off() {
+    let retry = |value: &str| {
+        let pair = (LOGIN_RETRY.to_owned(), value.to_owned());
+        vec![Settings::from([pair])]
+    };
+    let (nothing, fifteen) = (Debt::default(), Debt::default().with_settings(&retry("15")));
+    let cases = [
+        ("15", &nothing, true, Some("15")),
+        ("15", &nothing, false, None),
+        ("0.05", &nothing, true, None),
+        (HASTY, &fifteen, true, Some("15")),
+        (HASTY, &fifteen, false, Some("15")),
+        // It was started anew since.
+        ("4", &fifteen, false, None),
+    ];
+    for (found, on_record, hasten, expected) in cases {
+        let owed = early::owed("1", retry(found), on_record, hasten, Instant::now());
+        let value = owed.map(|owed| owed.values.concat());
+        assert_eq!(
+            value.as_deref(),
+            expected,
+            "{found}, {on_record:?}, {hasten}"
+        );
+    }
 }
