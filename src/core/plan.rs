@@ -178,7 +178,9 @@ impl Plan {
             database: database.clone(),
         });
         if self.moves.is_empty() {
-            return self.resumes().into_iter().chain(confirms).collect();
+            let (first, last) = self.steps_for_stuck();
+            let steps = self.resumes().into_iter().chain(first);
+            return steps.chain(confirms).chain(last).collect();
         }
         if let Some(steps) = way::steps(self) {
             return steps;

@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
+use rustix::process::Signal;
+
 use crate::fixture::{Cluster, Daemon, Pooler, Record, Settings, Version, Writer, wait_until};
 use crate::scene::{
     DEADLINE, FIRST_COMMIT, assert_new_clients_commit, assert_serves, new_clients_commits,
     start_daemon, wait_for_decision, wait_for_events,
 };
 use crate::served::leftovers;
+use crate::staging::{STAGED, staged};
+use crate::steps::{daemon_with_steps, signal};
 
 /// The clients of the writer, through each PgBouncer.
 const CLIENTS: usize = 4;
@@ -195,6 +199,42 @@ fn what_is_set_to_free_clients_is_set_again_though_the_agent_is_killed() {
     });
     assert_eq!(pooler.config("server_login_retry"), "2");
     assert_serves(pooler, node1);
+}
+
+/// RELOAD takes effect, but its answer comes too late: the next attempt has nothing to move.
+#[test]
+fn clients_that_hang_are_freed_by_the_attempt_after_one_whose_answer_was_lost() {
+    let cluster = Cluster::builder().pgbouncers(&[Version::Newest]).start();
+    let (pooler, node1) = (cluster.pooler(1), cluster.node1());
+    let pid = pooler.pid().expect("it runs");
+    let mut stands = false;
+    let never = Settings {
+        pgbouncer_lines: "pause = \"never\"".to_owned(),
+        ..Settings::default()
+    };
+    let daemon = daemon_with_steps(&cluster, &never, move |_, step| {
+        if step == "Stage" && !std::mem::replace(&mut stands, true) {
+            signal(pid, Signal::STOP);
+        }
+    });
+    // So that it is a step.
+    daemon.wait_for_log(STAGED, DEADLINE);
+    for path in staged(pooler) {
+        std::fs::remove_file(path).expect("it was there");
+    }
+    let writer = writing(&cluster);
+    cluster.node2().freeze();
+    daemon.wait_for_log("redirect not complete", DEADLINE);
+    pooler.thaw();
+    daemon.wait_for_log("redirect complete", DEADLINE);
+    let told = daemon.log();
+    assert!(
+        told.contains("hung in node 2 were freed (KILL_CLIENT)"),
+        "{told}"
+    );
+    assert_nothing_at(pooler, cluster.node2().port());
+    assert_serves(pooler, node1);
+    drop(writer);
 }
 
 /// A PAUSE of everything is an operator's, and nothing that names a database ends it.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Plan;
+use super::{Plan, Step};
 use crate::core::node::Fault;
 use crate::core::pooler::{Capability, ClientState, Observation, ServerState, Version};
 
@@ -68,7 +68,10 @@ impl Plan {
     /// has it.
     #[must_use]
     pub fn hangs(&self, server: &ServerState) -> bool {
-        let Some(new) = self.moves.get(&server.database) else {
+        let proves = |name: &&String| self.confirm.contains(*name);
+        let proved = Some(&server.database).filter(proves);
+        let moved = self.moves.get(&server.database);
+        let Some(new) = moved.or_else(|| self.expected.get(proved?)) else {
             return false;
         };
         let at = |host: &str, port: u16| (host, port) == (server.addr.as_str(), server.port);
@@ -77,6 +80,23 @@ impl Plan {
         // RELOAD marks each server of an entry that points elsewhere afterwards. The mark alone
         // tells where the entry has a name, or an address that is spelt otherwise.
         server.link.is_some() && (old || server.close_needed) && !at(&new.host, new.port)
+    }
+
+    /// Before and after the confirmation, where an attempt before this one has moved everything and
+    /// its answer was lost.
+    pub(super) fn steps_for_stuck(&self) -> (Option<Step>, Option<Step>) {
+        match self.evict {
+            Some(Eviction::KillClients) => (Some(Step::Evict(Eviction::KillClients)), None),
+            Some(Eviction::QueryTimeout | Eviction::KillDatabase) => (None, Some(Step::Freed)),
+            None => (None, None),
+        }
+    }
+
+    /// Whether clients that hang are only counted: with nothing to move there is no record of what
+    /// would be SET, or paused by KILL, to free them.
+    #[must_use]
+    pub fn only_counts_stuck(&self) -> bool {
+        self.moves.is_empty() && self.evict != Some(Eviction::KillClients)
     }
 
     /// The clients that hang, by database: how many.

@@ -82,7 +82,8 @@ impl Sequence {
         so_far.freed += so_far.left.saturating_sub(evicted.left);
         so_far.left = evicted.left;
         let since = *self.evicting.since.get_or_insert(now);
-        if evicted.left > 0 && now < since + EVICT_LIMIT {
+        let waits = !self.plan.only_counts_stuck() && now < since + EVICT_LIMIT;
+        if evicted.left > 0 && waits {
             self.not_before = now + EVICT_INTERVAL;
             self.steps.push_front(Step::Freed);
         }
@@ -128,6 +129,7 @@ impl Sequence {
             }
         };
         let freed = match freed {
+            _ if self.plan.only_counts_stuck() => None,
             0 => None,
             1 => Some(format!(
                 "1 client that hung in node {failed} was freed ({how})"

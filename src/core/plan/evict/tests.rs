@@ -269,3 +269,30 @@ fn only_what_an_eviction_changes_is_owed() {
         assert_eq!(to_change(&settings), expected);
     }
 }
+
+/// An attempt before this one has moved it.
+#[test]
+fn who_has_a_server_that_is_marked_hangs_also_when_nothing_is_left_to_move() {
+    let mut plan = plan(Some(Eviction::KillClients));
+    plan.moves.clear();
+    let new = ("10.0.0.11".to_owned(), 5432);
+    plan.previous = BTreeMap::from([("app".to_owned(), new)]);
+    plan.expected
+        .insert("other".to_owned(), address("10.0.0.11", 5432));
+    let servers = [
+        server("app", "10.0.0.12", true, Some("0x1")),
+        server("app", "10.0.0.11", true, Some("0x2")),
+        server("app", "10.0.0.12", true, None),
+        server("other", "10.0.0.12", true, Some("0x3")),
+    ];
+    let clients = [
+        client("app", "0x1", 1),
+        client("app", "0x2", 2),
+        client("other", "0x3", 3),
+    ];
+    assert_eq!(plan.to_kill(&clients, &servers), [1].into());
+    assert_eq!(
+        plan.hanging(&servers),
+        BTreeMap::from([("app".to_owned(), 1)])
+    );
+}

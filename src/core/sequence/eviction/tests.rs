@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::super::tests::{failed, plan};
+use super::super::tests::{failed, plan, play};
 use super::super::{Next, Owed};
 use super::*;
 use crate::core::node::Fault;
@@ -103,6 +103,30 @@ fn clients_that_cannot_be_killed_do_not_hold_up_the_redirect_for_ever() {
         ["clients still hang in node 2: 2; PgBouncer's KILL and RESUME of the database free them"]
     );
     assert!(outcome.serves());
+}
+
+/// The answer to a RELOAD that took effect was lost; nothing is left to move.
+#[test]
+fn who_hangs_is_freed_or_told_also_when_the_attempt_before_has_moved_everything() {
+    let rest = |evict| Plan {
+        moves: BTreeMap::new(),
+        ..blackhole(evict)
+    };
+    let freed = [("Evict(KillClients)", evicted(3, 0))];
+    let (steps, outcome, _) = play(rest(Eviction::KillClients), &freed);
+    assert_eq!(steps, "Evict(KillClients) Confirm");
+    let note = "3 clients that hung in node 2 were freed (KILL_CLIENT)";
+    assert_eq!(outcome.warnings, [note]);
+    for evict in [Eviction::QueryTimeout, Eviction::KillDatabase] {
+        let (steps, outcome, _) = play(rest(evict), &[("Freed", evicted(0, 2))]);
+        assert_eq!(steps, "Confirm Freed");
+        let told = &outcome.warnings[0];
+        assert!(
+            told.starts_with("clients still hang in node 2: 2;"),
+            "{told}"
+        );
+        assert_eq!(outcome.warnings.len(), 1);
+    }
 }
 
 #[test]
