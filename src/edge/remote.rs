@@ -8,6 +8,7 @@
 //! No SFTP: comparing and renaming under a lock needs a command on the host anyway
 //! (SFTP cannot compare), so a host that allows none is refused when the session opens.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub struct RemoteHost {
 struct Ssh {
     session: Arc<Session>,
     sockets: PathBuf,
+    /// Those that this session was asked for.
+    forwards: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl RemoteHost {
@@ -104,6 +107,7 @@ impl RemoteHost {
                 let ssh = Ssh {
                     session: Arc::new(connect.await?),
                     sockets: sockets.to_owned(),
+                    forwards: Mutex::default(),
                 };
                 (destination.clone(), Some(ssh))
             }
@@ -256,28 +260,36 @@ impl RemoteHost {
         self.verb("settle", &[token], &[]).await.map(drop)
     }
 
-    /// A path on this machine that leads to the unix socket `socket` on the host.
+    /// A path on this machine that leads to the unix socket `socket` on the host; the same one for
+    /// as long as the session is open.
     ///
     /// # Errors
     /// [`RemoteError::Failed`] when the session refuses.
     pub async fn socket(&self, socket: &Path) -> Result<PathBuf, RemoteError> {
-        let Some(Ssh { session, sockets }) = &self.ssh else {
+        let Some(ssh) = &self.ssh else {
             return Ok(socket.to_owned());
         };
         let mut name = String::from("s");
         for byte in &inspection::sha256(socket.as_os_str().as_encoded_bytes())[..4] {
             name.push_str(&format!("{byte:02x}"));
         }
-        let here = sockets.join(name);
-        // Left over from a session before this one; OpenSSH refuses to listen on it.
-        let _ = tokio::fs::remove_file(&here).await;
+        let here = ssh.sockets.join(name);
+        let mut forwards = ssh.forwards.lock().await;
+        if forwards.insert(here.clone()) {
+            // Left over from a session before this one; OpenSSH refuses to listen on it. Later it is
+            // what this session listens on: OpenSSH says yes to what it has, and makes no other.
+            let _ = tokio::fs::remove_file(&here).await;
+        }
+        drop(forwards);
         let listen = Socket::UnixSocket {
             path: here.as_path().into(),
         };
         let connect = Socket::UnixSocket {
             path: socket.into(),
         };
-        let request = session.request_port_forward(ForwardType::Local, listen, connect);
+        let request = ssh
+            .session
+            .request_port_forward(ForwardType::Local, listen, connect);
         let failed = |reason: String| RemoteError::Failed {
             verb: "forward a socket",
             host: self.name.clone(),
