@@ -181,18 +181,30 @@ resume() { # DATABASE WAYS...
     done
 }
 
-# Whether the value of a redirect is in force on some console.
+# Whether the value of a redirect is in force on some console: 0 yes, 1 no, 2 not known, because one
+# does not answer.
 is_hasty() { # WAYS...
     while [ $# -ge 5 ]; do
         found=$(console "$1" "$2" "$3" "$4" "$5" 'SHOW CONFIG')
-        case $found in *"server_login_retry|$hasty|"*) return ;; esac
+        case $found in
+        *"server_login_retry|$hasty|"*) return ;;
+        *'server_login_retry|'*) ;;
+        *) return 2 ;;
+        esac
         shift 5
     done
     return 1
 }
 
+# Whether it is in force on none of them; not without an answer.
+is_calm() { # WAYS...
+    is_hasty "$@"
+    [ $? -eq 1 ]
+}
+
 # Sets again what is on record of settings, where the sign of a redirect tells that it was undone;
-# server_login_retry, which is that sign, last, and only when it is the last time.
+# server_login_retry, which is that sign, last, and only when it is the last time. False: it is not
+# known to be done.
 set_again() { # WHETHER_LAST WAYS...
     whether_last=$1 first= others="$settings},{"
     shift
@@ -202,10 +214,11 @@ set_again() { # WHETHER_LAST WAYS...
         own=${others%%'},{'*}
         others=${others#*'},{'}
         if [ -z "$first" ]; then first=$own; fi
-        if is_hasty "$1" "$2" "$3" "$4" "$5"; then
+        if ! is_calm "$1" "$2" "$3" "$4" "$5"; then
+            is_in_force server_login_retry "$hasty" || return
             set_again_at "$1" "$2" "$3" "$4" "$5" || return
             case "$whether_last $value" in no* | 'yes ' | "yes $hasty") ;; *)
-                ! is_hasty "$1" "$2" "$3" "$4" "$5" || return
+                is_calm "$1" "$2" "$3" "$4" "$5" || return
                 ;;
             esac
         fi
@@ -287,7 +300,7 @@ pay() { # WAYS...
         # Each pool that failed to connect would wait for the old length: the value is set again
         # when that has passed; what an operator had SET, at once.
         length=${value%%.*}
-        if [ -n "$value" ] && is_hasty "$@"; then expires=$((expires + ${length:-0} + 2)); fi
+        if [ -n "$value" ] && ! is_calm "$@"; then expires=$((expires + ${length:-0} + 2)); fi
         rewrite "$expires" "$debt" || return
         if [ "$debt" = "$known}" ]; then set_again no "$@" || return; fi
         is_over || return

@@ -1,7 +1,10 @@
 //! Whatever is killed while clients are paused, they are served again when its time is over: a
 //! process on PgBouncer's own host sees to it.
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::fixture::{Cluster, Daemon, Pooler, Settings, pause, process, wait_until};
 use crate::held_back::hold_back;
@@ -10,6 +13,7 @@ use crate::served::{
     assert_stays, assert_whole_file, at_work, lead_by_hand, leftovers, node_through,
     wait_until_nothing_is_at_work, wait_until_serves,
 };
+use crate::steps::{daemon_with_steps, signal};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// What is on record is its owner's for 3 s at most; the rest is for a machine that is busy. It
@@ -26,10 +30,14 @@ fn cluster() -> Cluster {
 }
 
 fn is_on_record(pooler: &Pooler) -> bool {
+    record_of(pooler).is_some()
+}
+
+fn record_of(pooler: &Pooler) -> Option<String> {
     let record = pooler
         .file()
         .with_file_name(".databases.ini.repoint-operation");
-    record.exists()
+    std::fs::read_to_string(record).ok()
 }
 
 /// One agent and no other, in the middle of a redirect: the entry is paused, and the lock that the
@@ -109,7 +117,7 @@ fn clients_are_served_although_the_ssh_session_was_killed_at_either_end() {
         };
         assert!(!victims.is_empty(), "{end}");
         for pid in victims {
-            process::signal(pid, rustix::process::Signal::KILL);
+            process::signal(pid, Signal::KILL);
         }
         wait_until(EXPIRY, "no pause", || !pooler.paused("app"));
         drop(lock);
@@ -174,6 +182,45 @@ fn whenever_the_only_daemon_is_killed_nothing_stays_paused_or_half_done() {
         lead_by_hand(pooler, cluster.node2());
     }
     assert!(paused > 3, "{paused} kills came while clients were paused");
+}
+
+/// PgBouncer stands still when clients are served again, and does not answer when it is time to set
+/// again what was SET.
+#[test]
+fn what_was_set_comes_back_although_the_console_does_not_answer_when_it_is_time() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    pooler.admin("SET query_timeout='77'");
+    let pid = pooler.pid().expect("it runs");
+    let (tell, stands) = mpsc::channel();
+    let mut once = Some(tell);
+    let daemon = daemon_with_steps(&cluster, &Settings::pausing(), move |_, step| {
+        if step == "Hasten"
+            && let Some(tell) = once.take()
+        {
+            signal(pid, Signal::STOP);
+            tell.send(()).expect("it is waited for");
+        }
+    });
+    cluster.node2().kill9();
+    stands.recv_timeout(DEADLINE).expect("a redirect");
+    daemon.kill9();
+    pooler.thaw();
+    let is_paid = || record_of(pooler).is_none_or(|record| record.contains("\"paused\":[]"));
+    let begun = Instant::now();
+    // Looked for without a rest: what follows takes milliseconds.
+    while !is_paid() {
+        assert!(begun.elapsed() < DEADLINE, "{:?}", record_of(pooler));
+        std::thread::yield_now();
+    }
+    pooler.freeze();
+    // Its time comes after 4 s, and no answer is waited for longer than 2 s.
+    assert_stays(Duration::from_secs(9), "a record of what is owed", || {
+        is_on_record(pooler)
+    });
+    pooler.thaw();
+    assert_resumed_by_the_host(&cluster);
+    assert_eq!(pooler.config("query_timeout"), "77");
 }
 
 #[test]
