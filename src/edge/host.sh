@@ -100,7 +100,8 @@ take_lock() {
     # Only whoever holds the lock for longer than any step lasts makes another one give up.
     flock -w 3 9 || fail 23 "another agent holds $lock"
 }
-# Whether the operation that is on record is the one of this token.
+# Whether the operation that is on record is the one of this token. An empty record, as a power
+# failure may leave it, is none.
 ours() {
     owner=
     if [ -e "$operation" ]; then read -r owner rest <"$operation"; fi
@@ -241,7 +242,7 @@ verb_record() { # TOKEN LEASE_SECONDS JSON WAYS...: what will be owed, in place 
 }
 verb_record_alone() { # As record, unless something is on record: it then says so, and does nothing
     take_lock
-    if [ -e "$operation" ]; then printf busy; else guarded_record "$@"; fi
+    if [ -s "$operation" ]; then printf busy; else guarded_record "$@"; fi
 }
 verb_activate() { # TOKEN NUMBER NODE_ID HASH_READ SHA256 WRITER LEASE_SECONDS JSON WAYS...
     take_lock
@@ -315,7 +316,7 @@ stamp() {
     [ "$hash" = "$4" ] || fail 22 "$staged is not what was sent"
     dress && sync -- "$staged" || fail 24 "cannot give $staged the owner and mode of $file"
     take_lock
-    if [ -e "$operation" ]; then fail 26 "an operation is on record"; fi
+    if [ -s "$operation" ]; then fail 26 "an operation is on record"; fi
     generation_of "$file"
     if [ "$number" -gt "$1" ] || { [ "$number" -eq "$1" ] && [ "$node_id" -gt "$2" ]; }; then
         fail 20 "$file is of generation $number.$node_id"

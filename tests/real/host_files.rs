@@ -5,10 +5,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use repoint::edge::remote::RemoteError;
+use repoint::edge::remote::{RemoteError, Switch};
 
 use crate::fixture::Host;
-use crate::host_verbs::{File, Verbs};
+use crate::host_verbs::{File, LEASE, TOKEN, Verbs};
 
 const NAME: &str = "databases.ini";
 
@@ -312,4 +312,33 @@ fn head_takes_no_more_from_a_pipe_than_it_is_told() {
     ]);
     let output = shell.output().expect("it runs");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "abc def\nrest\n");
+}
+
+/// What a loss of power can leave of a record.
+#[test]
+fn an_empty_record_is_none() {
+    let host = Host::start();
+    let verbs = Verbs::open(&host, "");
+    let record = host.directory().join(".databases.ini.repoint-operation");
+    let empty = || std::fs::write(&record, "").expect("it can be written");
+    let (old, new) = (File::new(1, ""), File::new(2, ""));
+    verbs.exchange(&old).expect("it is exchanged");
+
+    empty();
+    let (content, hash) = (&new.content, &new.hash);
+    let stamp = verbs.open.stamp(new.generation, &old.hash, content, hash);
+    let stamped = verbs.runtime.block_on(stamp);
+    stamped.expect("nothing is on record");
+    assert_eq!(verbs.inspect().hash, new.hash);
+
+    empty();
+    let (debt, none) = ("{}", Switch::default());
+    let record_alone = verbs.open.record_alone(TOKEN, LEASE, debt, &none);
+    let recorded = verbs.runtime.block_on(record_alone);
+    assert!(recorded.expect("an answer"), "nothing was on record");
+    let found = verbs.inspect().operation.expect("it is on record");
+    assert_eq!(found.token, TOKEN);
+    let record_alone = verbs.open.record_alone("2-2", LEASE, debt, &none);
+    let recorded = verbs.runtime.block_on(record_alone);
+    assert!(!recorded.expect("an answer"), "something was on record");
 }
