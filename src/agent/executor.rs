@@ -9,7 +9,7 @@ use super::links::{Links, record_owed};
 use crate::config::PgBouncer;
 use crate::core::debt::{Debt, Settings};
 use crate::core::outcome::Outcome;
-use crate::core::plan::{Plan, Step};
+use crate::core::plan::{EVICTING, Plan, Step};
 use crate::core::sequence::{Next, Owed, Sequence, StepResult, pause};
 use crate::edge::admin_console::{Console, ConsoleError};
 use crate::edge::chain;
@@ -37,6 +37,14 @@ pub struct Execution<'a> {
     sequence: Sequence,
     /// What each process had in force when the entries were read back.
     loaded: Vec<Settings>,
+}
+
+/// What was done on every console, and is undone on every one.
+#[derive(Debug, Clone, Copy)]
+enum Undo<'a> {
+    Resume(&'a str),
+    Enable(&'a str),
+    Eviction,
 }
 
 impl<'a> Execution<'a> {
@@ -99,11 +107,11 @@ impl<'a> Execution<'a> {
             Step::Reload => self.reload().await,
             Step::ReadBack => self.read_back().await,
             Step::Hasten => self.hasten().await,
-            Step::Enable { database } => self.enable(database).await,
-            Step::Resume { database } => self.resume(database).await,
+            Step::Enable { database } => self.undo(Undo::Enable(database)).await,
+            Step::Resume { database } => self.undo(Undo::Resume(database)).await,
             Step::Evict(eviction) => self.evict(*eviction).await,
             Step::Freed => self.freed().await,
-            Step::EndEviction => self.end_eviction().await,
+            Step::EndEviction => self.undo(Undo::Eviction).await,
             Step::PutBack => self.put_back().await,
             Step::Confirm { database } => self.confirm(database).await,
             Step::RecordDebt => self.record_debt().await,
@@ -183,26 +191,41 @@ impl<'a> Execution<'a> {
         }
     }
 
-    async fn resume(&self, database: &str) -> StepResult {
-        for (console, conninfo) in self.links.consoles.iter().zip(&self.pgbouncer.consoles) {
-            let Err(error) = console.resume(database).await else {
-                continue;
-            };
-            if matches!(error, ConsoleError::Answered { .. }) {
-                return StepResult::Failed(chain(&error));
-            }
-            // The session broke; the pause did not.
-            let again = async {
-                Console::open(conninfo, &self.links.host)
-                    .await?
-                    .resume(database)
-                    .await
-            };
-            if let Err(error) = again.await {
-                return StepResult::Failed(chain(&error));
-            }
+    /// On all consoles, whatever comes of one: a process that is gone must not keep the others from
+    /// it. Gives the first error.
+    async fn undo(&self, undo: Undo<'_>) -> StepResult {
+        let consoles = self.links.consoles.iter().zip(&self.pgbouncer.consoles);
+        let undone = consoles
+            .enumerate()
+            .map(|(index, (console, conninfo))| async move {
+                match self.undo_at(undo, index, console).await {
+                    // The session broke; what it did did not.
+                    Err(ConsoleError::Lost { .. }) => {
+                        let console = Console::open(conninfo, &self.links.host).await?;
+                        self.undo_at(undo, index, &console).await
+                    }
+                    otherwise => otherwise,
+                }
+            });
+        let results: Result<(), ConsoleError> = join_all(undone).await.into_iter().collect();
+        match results {
+            Ok(()) => StepResult::Done(String::new()),
+            Err(error) => StepResult::Failed(chain(&error)),
         }
-        StepResult::Done(String::new())
+    }
+
+    async fn undo_at(
+        &self,
+        undo: Undo<'_>,
+        index: usize,
+        console: &Console,
+    ) -> Result<(), ConsoleError> {
+        match (undo, self.sequence.before(index)) {
+            (Undo::Resume(database), _) => console.resume(database).await,
+            (Undo::Enable(database), _) => console.enable(database).await,
+            (Undo::Eviction, Some(values)) => console.set_again(values, &EVICTING).await,
+            (Undo::Eviction, None) => Ok(()),
+        }
     }
 
     async fn record_debt(&self) -> StepResult {

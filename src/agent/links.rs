@@ -1,10 +1,10 @@
 //! The open ways to one PgBouncer: its host, and the console of each of its processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, try_join, try_join_all};
+use futures_util::future::{join, join_all, try_join, try_join_all};
 
 use crate::config::{PausePolicy, PgBouncer};
 use crate::conninfo::Conninfo;
@@ -186,38 +186,41 @@ impl Links {
         Ok(notes)
     }
 
-    /// Pays what is owed, and leaves the record as it is. Gives what is told of it.
+    /// Pays what is owed, and leaves the record as it is. Gives what is told of it. A process that
+    /// is gone does not keep the others from it.
     ///
     /// # Errors
-    /// What could not be paid.
-    pub async fn undo(&self, debt: &Debt) -> Result<Vec<String>, LinkError> {
-        for database in &debt.paused {
-            for console in &self.consoles {
-                let paused = console
-                    .databases()
-                    .await?
-                    .get(database)
-                    .is_some_and(|e| e.paused);
-                if paused {
-                    console.resume(database).await?;
-                }
+    /// What could not be paid; the first of several.
+    pub async fn undo(&self, debt: &Debt) -> Result<Vec<String>, ConsoleError> {
+        let consoles = self.consoles.iter().enumerate();
+        let undone = consoles.map(|(index, console)| undo_at(console, index, debt));
+        let notes: Result<Vec<_>, _> = join_all(undone).await.into_iter().collect();
+        Ok(notes?.concat())
+    }
+
+    /// Ends pauses on every process that answers.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub async fn resume(&self, databases: &BTreeSet<String>) -> Result<(), ConsoleError> {
+        let resumed = self.consoles.iter().map(|console| async move {
+            for database in databases {
+                console.resume(database).await?;
             }
-        }
-        let mut notes = Vec::new();
-        for (index, console) in self.consoles.iter().enumerate() {
-            let found = console.settings().await?;
-            // A process without the sign has what it should have, or was started anew since.
-            if is_hasty(&found) {
-                let lost = lost(&debt.settings_of(index), &found, None);
-                notes.extend(set_again(console, &lost).await?);
-            }
-        }
-        for database in &debt.disabled {
-            for console in &self.consoles {
-                console.enable(database).await?;
-            }
-        }
-        Ok(notes)
+            Ok(())
+        });
+        join_all(resumed).await.into_iter().collect()
+    }
+
+    /// Has every process that answers try its nodes again soon.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub async fn hasten(&self) -> Result<(), ConsoleError> {
+        let hasten = set_command(LOGIN_RETRY, HASTY);
+        let hastened = self.consoles.iter().map(|console| console.command(&hasten));
+        let results: Result<Vec<_>, _> = join_all(hastened).await.into_iter().collect();
+        results.map(drop)
     }
 
     /// Sets again what our own operation owes, where nobody has set it since.
@@ -225,13 +228,40 @@ impl Links {
     /// # Errors
     /// What could not be paid; the record stays.
     pub async fn pay_own(&self, owed: &Owed) -> Result<(), LinkError> {
-        for (console, value) in self.consoles.iter().zip(&owed.values) {
+        let consoles = self.consoles.iter().zip(&owed.values);
+        let paid = consoles.map(|(console, value)| async move {
             if is_hasty(&console.settings().await?) {
                 console.command(&set_command(LOGIN_RETRY, value)).await?;
             }
-        }
+            Ok(())
+        });
+        let results: Result<(), ConsoleError> = join_all(paid).await.into_iter().collect();
+        results?;
         Ok(self.host.settle(&owed.token).await?)
     }
+}
+
+async fn undo_at(
+    console: &Console,
+    index: usize,
+    debt: &Debt,
+) -> Result<Vec<String>, ConsoleError> {
+    for database in &debt.paused {
+        let entries = console.databases().await?;
+        if entries.get(database).is_some_and(|entry| entry.paused) {
+            console.resume(database).await?;
+        }
+    }
+    let found = console.settings().await?;
+    // A process without the sign has what it should have, or was started anew since.
+    let notes = match is_hasty(&found) {
+        true => set_again(console, &lost(&debt.settings_of(index), &found, None)).await?,
+        false => Vec::new(),
+    };
+    for database in &debt.disabled {
+        console.enable(database).await?;
+    }
+    Ok(notes)
 }
 
 /// How long after its due time a debt is still ours alone to pay.

@@ -167,17 +167,29 @@ END
     [ $column -ne 0 ]
 }
 
-resume() { # DATABASE WAYS...
-    wanted=$1
+# Ends the pauses. A process that does not answer does not keep the others from it.
+resume() { # NAMES WAYS...
+    wanted=$1 resumed=0
     shift
     while [ $# -ge 5 ]; do
-        look "$wanted" "$1" "$2" "$3" "$4" "$5" || return
+        resume_at "$wanted" "$1" "$2" "$3" "$4" "$5" || resumed=1
+        shift 5
+    done
+    return "$resumed"
+}
+resume_at() { # NAMES WAY
+    left=$1
+    shift
+    while [ -n "$left" ]; do
+        entry=${left%%,*}
+        case $left in *,*) left=${left#*,} ;; *) left= ;; esac
+        entry=${entry#\"} entry=${entry%\"}
+        look "$entry" "$@" || return
         if [ "$paused" != 0 ]; then
             # Its answer is no proof; and a look that came later might see another one's pause.
-            look "$wanted" "$1" "$2" "$3" "$4" "$5" "RESUME \"$wanted\"" || return
+            look "$entry" "$@" "RESUME \"$entry\"" || return
             [ "$paused" = 0 ] || return
         fi
-        shift 5
     done
 }
 
@@ -281,13 +293,7 @@ pay() { # WAYS...
     # whatever has is left to an agent.
     case $names in *[!0-9A-Za-z_.,\"-]*) return ;; esac
     case $value in *[!0-9.]*) return ;; esac
-    left=$names
-    while [ -n "$left" ]; do
-        entry=${left%%,*}
-        case $left in *,*) left=${left#*,} ;; *) left= ;; esac
-        entry=${entry#\"}
-        resume "${entry%\"}" "$@" || return
-    done
+    resume "$names" "$@" || return
     # Nor is a value unquoted here, or of a form that is not known.
     known='{"paused":['$names']'
     if [ -n "$settings" ]; then known="$known,\"settings\":[{$settings}]"; fi

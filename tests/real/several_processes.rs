@@ -1,8 +1,9 @@
 //! A `so_reuseport` set: several processes on one port, each with a console of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Settings, rows, wait_until};
+use crate::fixture::{Cluster, Daemon, Pooler, Settings, Twin, Writer, rows, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -46,6 +47,100 @@ fn each_process_of_a_set_is_redirected() {
     wait_until(DEADLINE, "server_login_retry as configured", || {
         let as_configured = |console: &String| setting(console, "server_login_retry") == "2";
         consoles.iter().all(as_configured)
+    });
+}
+
+/// A PgBouncer of two processes, the consoles of both, and a daemon that watches it; `after` gets
+/// the name of each step.
+fn two(
+    pooler_lines: &str,
+    policy: &str,
+    mut after: impl FnMut(&Pooler, &str) + Send + 'static,
+) -> (Arc<Cluster>, Twin, [String; 2], Daemon) {
+    let lines = format!("so_reuseport = 1\n{pooler_lines}");
+    let cluster = Cluster::builder().poolers(1).pooler_lines(&lines).start();
+    let cluster = Arc::new(cluster);
+    let pooler = cluster.pooler(1);
+    let twin = pooler.start_twin();
+    let consoles = [pooler.socket_console(), twin.socket_console()];
+    let settings = Settings {
+        lines: "log_level = \"debug\"".to_owned(),
+        pgbouncer_lines: format!("pause = \"{policy}\""),
+        ..Settings::default()
+    };
+    let file = cluster.write_config(1, &settings, |toml| {
+        let one = format!("console = \"{}\"", pooler.console());
+        *toml = toml.replace(&one, &format!("console = {consoles:?}"));
+    });
+    let of_steps = Arc::downgrade(&cluster);
+    let daemon = cluster.daemon_with_file(1, &file, move |line| {
+        let step = line.text.split_once(" step=").map(|(_, rest)| rest);
+        if let (Some(step), Some(cluster)) = (step, of_steps.upgrade()) {
+            after(cluster.pooler(1), step);
+        }
+    });
+    daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
+    daemon.wait_for_log("PgBouncer is reached", DEADLINE);
+    (cluster, twin, consoles, daemon)
+}
+
+/// Nothing but the agent itself would do it.
+#[test]
+fn when_the_first_process_falls_silent_query_timeout_is_set_again_in_the_second() {
+    let mut stands = false;
+    let (cluster, _twin, consoles, daemon) =
+        two("query_timeout = 33", "never", move |pooler, step| {
+            if step.starts_with("Evict") && !std::mem::replace(&mut stands, true) {
+                pooler.freeze();
+            }
+        });
+    let writer = Writer::start(&cluster, 8);
+    let clients = |console: &String| {
+        let servers = rows(console, "SHOW SERVERS", DEADLINE).expect("it answers");
+        servers
+            .iter()
+            .filter(|row| row["database"] == "app")
+            .count()
+    };
+    wait_until(DEADLINE, "clients of both", || {
+        consoles.iter().all(|console| clients(console) > 0)
+    });
+    cluster.node2().freeze();
+    daemon.wait_for_log("step=Evict(QueryTimeout)", DEADLINE);
+    assert_eq!(setting(&consoles[1], "query_timeout"), "1");
+    let told = daemon.wait_for_log("step=EndEviction", DEADLINE);
+    assert!(
+        told.text.contains("Failed"),
+        "the first is silent: {}",
+        told.text
+    );
+    assert_eq!(setting(&consoles[1], "query_timeout"), "33");
+    assert_eq!(setting(&consoles[1], "server_fast_close"), "0");
+    cluster.pooler(1).thaw();
+    wait_until(DEADLINE, "query_timeout of the first", || {
+        setting(&consoles[0], "query_timeout") == "33"
+    });
+    drop(writer);
+}
+
+#[test]
+fn when_the_first_process_falls_silent_the_host_ends_the_pause_of_the_second() {
+    let mut stands = false;
+    let (cluster, _twin, consoles, daemon) = two("", "always", move |pooler, step| {
+        if step.starts_with("Pause") && !std::mem::replace(&mut stands, true) {
+            pooler.freeze();
+        }
+    });
+    cluster.node2().kill9();
+    daemon.wait_for_log("step=Pause", DEADLINE);
+    assert_eq!(entry(&consoles[1]).1, "1");
+    daemon.kill9();
+    wait_until(Duration::from_secs(10), "no pause of the second", || {
+        entry(&consoles[1]).1 == "0"
+    });
+    cluster.pooler(1).thaw();
+    wait_until(DEADLINE, "no pause of the first", || {
+        entry(&consoles[0]).1 == "0"
     });
 }
 

@@ -9,16 +9,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Execution, json};
+use super::json;
 use crate::agent::links::{LinkError, Links, file_state, record_owed};
 use crate::config::PgBouncer;
 use crate::core::debt::{Debt, Settings};
 use crate::core::pooler::{LOGIN_RETRY, Observation, Operation};
 use crate::core::routing::Routing;
-use crate::core::sequence::{Owed, StepResult, before_reload};
-use crate::core::worker::HASTY;
-use crate::edge::admin_console::{Console, disable_command, set_command};
-use crate::edge::chain;
+use crate::core::sequence::{Owed, before_reload};
+use crate::edge::admin_console::{Console, disable_command};
 use crate::edge::remote::RemoteError;
 
 /// A query through PgBouncer to a node that is alive takes milliseconds, and some more on a busy
@@ -198,10 +196,7 @@ pub async fn enable(links: &Links, token: &str) -> Result<Option<Enabled>, LinkE
         Err(RemoteError::Occupied(_)) => return Ok(None),
         result => result?,
     }
-    for console in &links.consoles {
-        let hasten = set_command(LOGIN_RETRY, HASTY);
-        console.command(&hasten).await?;
-    }
+    links.hasten().await?;
     let owed = Owed::new(token.to_owned(), &before, Instant::now());
     let mut now = debt;
     for settings in &mut now.settings {
@@ -214,23 +209,4 @@ pub async fn enable(links: &Links, token: &str) -> Result<Option<Enabled>, LinkE
         notes,
         owed,
     }))
-}
-
-impl Execution<'_> {
-    pub(super) async fn enable(&self, database: &str) -> StepResult {
-        for (console, conninfo) in self.links.consoles.iter().zip(&self.pgbouncer.consoles) {
-            if console.enable(database).await.is_ok() {
-                continue;
-            }
-            // The session broke; what was disabled did not.
-            let again = async {
-                let console = Console::open(conninfo, &self.links.host).await?;
-                console.enable(database).await
-            };
-            if let Err(error) = again.await {
-                return StepResult::Failed(chain(&error));
-            }
-        }
-        StepResult::Done(String::new())
-    }
 }

@@ -37,30 +37,6 @@ impl Execution<'_> {
         together(join_all(looks).await)
     }
 
-    pub(super) async fn end_eviction(&self) -> StepResult {
-        let consoles = self.links.consoles.iter().zip(&self.pgbouncer.consoles);
-        for (index, (console, conninfo)) in consoles.enumerate() {
-            let Some(values) = self.sequence.before(index) else {
-                continue;
-            };
-            let Err(error) = console.set_again(values, &EVICTING).await else {
-                continue;
-            };
-            if matches!(error, ConsoleError::Answered { .. }) {
-                return StepResult::Failed(chain(&error));
-            }
-            // The session broke; what was SET did not.
-            let again = async {
-                let console = Console::open(conninfo, &self.links.host).await?;
-                console.set_again(values, &EVICTING).await
-            };
-            if let Err(error) = again.await {
-                return StepResult::Failed(chain(&error));
-            }
-        }
-        StepResult::Done(String::new())
-    }
-
     async fn kill_clients(&self, console: &Console) -> Result<Evicted, ConsoleError> {
         // In this order: see `Plan::to_kill`.
         let clients = console.clients().await?;

@@ -61,32 +61,31 @@ impl Execution<'_> {
 
     pub(super) async fn put_back(&self) -> StepResult {
         let consoles = &self.links.consoles;
-        let mut notes = Vec::new();
-        for (index, console) in consoles.iter().enumerate() {
-            let Some(before) = self.sequence.before(index) else {
-                continue;
-            };
-            let again = async {
+        let put_back = consoles
+            .iter()
+            .enumerate()
+            .map(|(index, console)| async move {
+                let Some(before) = self.sequence.before(index) else {
+                    return Ok(Vec::new());
+                };
                 let found = console.settings().await?;
-                set_again(console, &lost(before, &found, self.sequence.owed())).await
-            };
-            match again.await {
-                Ok(told) if consoles.len() == 1 => notes.extend(told),
-                Ok(told) => {
-                    let at = |note| format!("at {}: {note}", console.place());
-                    notes.extend(told.into_iter().map(at));
-                }
-                Err(error) => {
-                    return StepResult::Failed(format!(
-                        "what was SET before is put back later, it is on record on the host: {}",
-                        chain(&error)
-                    ));
-                }
-            }
-        }
-        match notes.is_empty() {
-            true => StepResult::Done(String::new()),
-            false => StepResult::Passed(notes.join("; ")),
+                let told = set_again(console, &lost(before, &found, self.sequence.owed())).await?;
+                Ok(match consoles.len() {
+                    1 => told,
+                    _ => {
+                        let at = |note| format!("at {}: {note}", console.place());
+                        told.into_iter().map(at).collect()
+                    }
+                })
+            });
+        let notes: Result<Vec<_>, ConsoleError> = join_all(put_back).await.into_iter().collect();
+        match notes.map(|notes| notes.concat()) {
+            Ok(notes) if notes.is_empty() => StepResult::Done(String::new()),
+            Ok(notes) => StepResult::Passed(notes.join("; ")),
+            Err(error) => StepResult::Failed(format!(
+                "what was SET before is put back later, it is on record on the host: {}",
+                chain(&error)
+            )),
         }
     }
 }

@@ -10,11 +10,9 @@ use super::Running;
 use crate::agent::links::{LinkError, Links, file_state, record_owed};
 use crate::config::{NodeId, PausePolicy};
 use crate::core::debt::Debt;
-use crate::core::pooler::{LOGIN_RETRY, Operation};
+use crate::core::pooler::Operation;
 use crate::core::sequence::{Owed, pause};
-use crate::core::worker::HASTY;
 use crate::core::worker::early::{self, EarlyEnd};
-use crate::edge::admin_console::set_command;
 use crate::edge::chain;
 
 /// The pause holds from the moment when the command is read; its answer is not waited for.
@@ -142,7 +140,7 @@ async fn begin(
     if on_record(links, token).await?.is_some() {
         return Ok(true);
     }
-    resume(links, &debt.paused).await?;
+    links.resume(&debt.paused).await?;
     Ok(false)
 }
 
@@ -165,7 +163,14 @@ async fn end(
     let Some(operation) = on_record(links, token).await? else {
         return Ok(Ended::TakenOver);
     };
-    let found = links.settings().await?;
+    let found = match links.settings().await {
+        Ok(found) => found,
+        Err(error) => {
+            // A process is gone; the clients of the others go on all the same.
+            links.resume(&paused).await?;
+            return Err(error.into());
+        }
+    };
     let owed = early::owed(token, found, &operation.debt, hasten, Instant::now());
     let Some(owed) = owed else {
         let debt = Debt {
@@ -181,10 +186,12 @@ async fn end(
     };
     let first = pause::lease(pause::limit(links.switch.is_there()));
     links.host.update(token, first, &json(&debt)).await?;
-    for console in links.consoles.iter().filter(|_| hasten) {
-        console.command(&set_command(LOGIN_RETRY, HASTY)).await?;
-    }
-    resume(links, &debt.paused).await?;
+    let hastened = match hasten {
+        true => links.hasten().await,
+        false => Ok(()),
+    };
+    links.resume(&debt.paused).await?;
+    hastened?;
     record_owed(&links.host, &owed).await?;
     Ok(Ended::Resumed(Some(owed)))
 }
@@ -193,15 +200,6 @@ async fn end(
 async fn on_record(links: &Links, token: &str) -> Result<Option<Operation>, LinkError> {
     let operation = file_state(&links.host.inspect().await?).operation;
     Ok(operation.filter(|operation| operation.token == token))
-}
-
-async fn resume(links: &Links, databases: &BTreeSet<String>) -> Result<(), LinkError> {
-    for console in &links.consoles {
-        for database in databases {
-            console.resume(database).await?;
-        }
-    }
-    Ok(())
 }
 
 fn json(debt: &Debt) -> String {
