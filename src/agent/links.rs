@@ -223,11 +223,16 @@ impl Links {
         results.map(drop)
     }
 
-    /// Sets again what our own operation owes, where nobody has set it since.
+    /// Sets again what our own operation owes, where nobody has set it since; unless another one is
+    /// on record in its place, which owes it from then on.
     ///
     /// # Errors
     /// What could not be paid; the record stays.
     pub async fn pay_own(&self, owed: &Owed) -> Result<(), LinkError> {
+        let operation = file_state(&self.host.inspect().await?).operation;
+        if operation.is_some_and(|operation| operation.token != owed.token) {
+            return Ok(());
+        }
         let consoles = self.consoles.iter().zip(&owed.values);
         let paid = consoles.map(|(console, value)| async move {
             if is_hasty(&console.settings().await?) {

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::fixture::{Cluster, Settings, wait_until};
 use crate::scene::{
-    DEADLINE, assert_new_clients_commit, assert_serves, start_daemon, wait_for_decision,
+    DEADLINE, assert_new_clients_commit, assert_serves, assert_stays, start_daemon,
+    wait_for_decision,
 };
 
 #[test]
@@ -37,4 +38,33 @@ fn an_operators_value_is_back_when_its_own_length_has_passed() {
         .collect();
     assert_eq!(left, Vec::<String>::new());
     assert_serves(pooler, node1);
+}
+
+/// It has inherited what was owed, and needs the haste itself.
+#[test]
+fn it_is_left_to_a_newer_operation_that_is_on_record_in_its_place() {
+    let lines = "server_login_retry = 2";
+    let cluster = Cluster::builder().poolers(1).pooler_lines(lines).start();
+    let pooler = cluster.pooler(1);
+    let operation = pooler
+        .file()
+        .with_file_name(".databases.ini.repoint-operation");
+    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    cluster.node2().kill9();
+    daemon.wait_for_log("redirect complete", DEADLINE);
+    let text = std::fs::read_to_string(&operation).expect("what is owed is on record");
+    let words: Vec<&str> = text.splitn(4, ' ').collect();
+    let [_, boot, expires, debt] = words[..] else {
+        panic!("{text}");
+    };
+    let later: u64 = expires.parse::<u64>().expect("seconds") + 3600;
+    let newer = format!("2-9-9-9 {boot} {later} {debt}");
+    cluster.home().write(&operation, &newer);
+    assert_stays(Duration::from_secs(6), "the haste of the newer one", || {
+        pooler.config("server_login_retry") == "0.02"
+    });
+    assert!(daemon.terminate().success());
+    assert_eq!(pooler.config("server_login_retry"), "0.02");
+    let left = std::fs::read_to_string(&operation).expect("it is still on record");
+    assert_eq!(left, newer);
 }
