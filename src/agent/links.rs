@@ -73,15 +73,20 @@ impl Links {
             consoles,
             switch: Switch::default(),
         };
-        // KILL pauses too.
-        let kills = |console: &Console| !console.version.can(Capability::KillClient);
-        if pgbouncer.pause == PausePolicy::Always
-            || pgbouncer.early_pause.is_some()
-            || links.consoles.iter().any(kills)
-        {
+        if links.may_pause(pgbouncer) {
             links.look_for_switch(pgbouncer).await?;
         }
         Ok(links)
+    }
+
+    /// Whether a redirect after a failure, or what comes before it, may ever pause clients.
+    #[must_use]
+    pub fn may_pause(&self, pgbouncer: &PgBouncer) -> bool {
+        // KILL pauses too.
+        let kills = |console: &Console| !console.version.can(Capability::KillClient);
+        pgbouncer.pause == PausePolicy::Always
+            || pgbouncer.early_pause.is_some()
+            || self.consoles.iter().any(kills)
     }
 
     /// Looks for what ends a pause when this agent is gone, unless it is known.

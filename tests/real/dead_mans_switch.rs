@@ -299,6 +299,16 @@ fn without_psql_and_perl_no_pause_lasts_longer_than_a_second_and_the_log_says_so
     assert_eq!(daemon.log().matches(told).count(), 1, "{}", daemon.log());
 }
 
+/// Before 1.24, what frees clients pauses them.
+#[test]
+fn that_nothing_could_end_the_pause_of_a_kill_is_told_too() {
+    let cluster = cluster();
+    hide_psql_and_perl(&cluster);
+    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    let told = "nothing on its host could end a pause if this agent were killed";
+    daemon.wait_for_log(told, DEADLINE);
+}
+
 fn hide_psql_and_perl(cluster: &Cluster) {
     let pooler = cluster.pooler(1);
     let programs = pooler.socket_dir().join("bin");

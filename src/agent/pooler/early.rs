@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::Running;
 use crate::agent::links::{LinkError, Links, file_state, record_owed};
-use crate::config::{NodeId, PausePolicy};
+use crate::config::NodeId;
 use crate::core::debt::Debt;
 use crate::core::pooler::Operation;
 use crate::core::sequence::{Owed, pause};
@@ -25,7 +25,7 @@ impl Running {
         let configured = bouncer.early_pause;
         let allowed = early::allowed(configured, has_switch);
         self.worker.allow_early_pause(allowed);
-        let pauses = configured.is_some() || bouncer.pause == PausePolicy::Always;
+        let pauses = links.may_pause(bouncer);
         if !has_switch && pauses && !std::mem::replace(&mut self.told_no_switch, true) {
             let early = match configured.is_some() && allowed.is_none() {
                 true => "; early_pause is not used",
