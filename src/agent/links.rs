@@ -64,17 +64,23 @@ impl Links {
         turns: &Turns,
     ) -> Result<Self, LinkError> {
         let host = RemoteHost::open(pgbouncer, sockets, turns).await?;
-        let mut consoles = Vec::new();
-        for conninfo in &pgbouncer.consoles {
-            consoles.push(Console::open(conninfo, &host).await?);
-        }
+        let consoles = match open_consoles(pgbouncer, &host).await {
+            Ok(consoles) => consoles,
+            Err(error) => {
+                host.close().await;
+                return Err(error.into());
+            }
+        };
         let mut links = Self {
             host,
             consoles,
             switch: Switch::default(),
         };
-        if links.may_pause(pgbouncer) {
-            links.look_for_switch(pgbouncer).await?;
+        if links.may_pause(pgbouncer)
+            && let Err(error) = links.look_for_switch(pgbouncer).await
+        {
+            links.host.close().await;
+            return Err(error);
         }
         Ok(links)
     }
@@ -272,6 +278,17 @@ async fn undo_at(
         console.enable(database).await?;
     }
     Ok(notes)
+}
+
+async fn open_consoles(
+    pgbouncer: &PgBouncer,
+    host: &RemoteHost,
+) -> Result<Vec<Console>, ConsoleError> {
+    let mut consoles = Vec::new();
+    for conninfo in &pgbouncer.consoles {
+        consoles.push(Console::open(conninfo, host).await?);
+    }
+    Ok(consoles)
 }
 
 /// How long after its due time a debt is still ours alone to pay.

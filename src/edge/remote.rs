@@ -10,10 +10,9 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use openssh::{ForwardType, Session, Socket};
+use openssh::{ForwardType, Socket};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -32,6 +31,7 @@ mod switch;
 pub use error::RemoteError;
 pub use handshake::{AllTurns, Turns};
 pub use inspection::{Inspection, OperationRecord};
+use session::SharedSession;
 use shell::{Answer, Broken, Shell, Start};
 pub use switch::{Place, Switch};
 
@@ -77,7 +77,7 @@ pub struct RemoteHost {
 
 #[derive(Debug)]
 struct Ssh {
-    session: Arc<Session>,
+    session: SharedSession,
     sockets: PathBuf,
     /// Those that this session was asked for.
     forwards: Mutex<BTreeSet<PathBuf>>,
@@ -105,7 +105,7 @@ impl RemoteHost {
                 let connect =
                     session::connect(destination, *port, config.as_deref(), sockets, turns);
                 let ssh = Ssh {
-                    session: Arc::new(connect.await?),
+                    session: connect.await?,
                     sockets: sockets.to_owned(),
                     forwards: Mutex::default(),
                 };
@@ -118,24 +118,19 @@ impl RemoteHost {
             sudo: pgbouncer.sudo.as_ref().map(|user| user.0.as_str()),
         };
         let session = ssh.as_ref().map(|ssh| &ssh.session);
-        let started = timeout(VERB_TIMEOUT, Shell::start(session, &start)).await;
-        let lost = |reason| RemoteError::Lost {
-            verb: "look",
-            host: name.clone(),
-            reason,
-        };
-        let shell = match started {
-            Ok(started) => started.map_err(lost)?,
-            Err(_) => return Err(lost("no answer".to_owned())),
-        };
-        let first = timeout(VERB_TIMEOUT, shell.ask("inspect", &[], &[])).await;
-        let first = first.unwrap_or(Err(Broken::Silent));
-        let shell = first_look(&name, start.sudo, first)?;
-        Ok(Self {
-            name,
-            ssh,
-            shell: Mutex::new(Some(shell)),
-        })
+        match begin(&name, session, &start).await {
+            Ok(shell) => Ok(Self {
+                name,
+                ssh,
+                shell: Mutex::new(Some(shell)),
+            }),
+            Err(error) => {
+                if let Some(ssh) = ssh {
+                    ssh.session.close().await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Whether the host still answers: the shell there is asked. While a verb is under way, that
@@ -304,11 +299,10 @@ impl RemoteHost {
 
     /// Ends the session; the master process of OpenSSH with it.
     pub async fn close(self) {
+        // It uses the session.
         drop(self.shell);
-        let session = self.ssh.map(|ssh| Arc::try_unwrap(ssh.session));
-        // The shell had the other half of it; a session that is dropped ends as well.
-        if let Some(Ok(session)) = session {
-            let _ = timeout(session::CONNECT_TIMEOUT, session.close()).await;
+        if let Some(ssh) = self.ssh {
+            ssh.session.close().await;
         }
     }
 
@@ -366,6 +360,27 @@ impl RemoteHost {
 }
 
 const NOT_A_SHELL: &str = "the answer is not that of a plain `sh`";
+
+/// Starts the shell on a host, and has it look for the first time.
+async fn begin(
+    name: &str,
+    session: Option<&SharedSession>,
+    start: &Start<'_>,
+) -> Result<Shell, RemoteError> {
+    let started = timeout(VERB_TIMEOUT, Shell::start(session, start)).await;
+    let lost = |reason| RemoteError::Lost {
+        verb: "look",
+        host: name.to_owned(),
+        reason,
+    };
+    let shell = match started {
+        Ok(started) => started.map_err(lost)?,
+        Err(_) => return Err(lost("no answer".to_owned())),
+    };
+    let first = timeout(VERB_TIMEOUT, shell.ask("inspect", &[], &[])).await;
+    let first = first.unwrap_or(Err(Broken::Silent));
+    first_look(name, start.sudo, first)
+}
 
 /// Judges the first answer: is there a shell at all, and can it find the file?
 fn first_look(

@@ -185,6 +185,36 @@ fn a_console_that_accepts_and_says_nothing_delays_no_other() {
     daemons[0].wait_for_log("redirect not complete", DEADLINE);
 }
 
+/// The `ssh` of a session stands still here, and then the console does not let anybody in.
+#[test]
+fn an_ssh_that_stands_still_when_its_session_is_given_up_delays_no_other_pgbouncer() {
+    let cluster = Cluster::builder().poolers(2).start();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = silent.local_addr().expect("it has an address").port();
+    let (first, second) = (cluster.pooler(1), cluster.pooler(2));
+    let file = cluster.write_config(1, &Settings::pausing(), |toml| {
+        let console = format!("host=127.0.0.1 port={port} user=admin dbname=pgbouncer");
+        *toml = toml.replace(&first.console(), &console);
+    });
+    let daemons = [cluster.daemon_with_file(1, &file, |_| ())];
+    // The session is open by then.
+    let _silence = silent.accept().expect("a login");
+    let sockets = format!("d1/run/{}/0/", daemons[0].pid());
+    let ssh = process::belonging_to(&cluster.directory().join(sockets));
+    assert!(!ssh.is_empty());
+    for pid in ssh {
+        process::signal(pid, Signal::STOP);
+    }
+    let away = daemons[0].wait_for_log("PgBouncer is not reached", DEADLINE);
+    assert!(away.text.contains("pgb1"), "{}", away.text);
+
+    cluster.node2().kill9();
+    let decided = wait_for_decision(&daemons);
+    assert_serves(second, cluster.node1());
+    let took = decided.elapsed().expect("it is over");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
 /// The backend of a transaction stands still while the server is gone: new connections are refused,
 /// and this one never ends.
 #[test]

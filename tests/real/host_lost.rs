@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use repoint::config::NodeId;
@@ -251,6 +252,31 @@ fn nothing_is_left_on_the_host_when_the_way_is_closed_or_let_go_of() {
         drop(verbs);
         wait_until(DEADLINE, "no shell", gone);
     }
+}
+
+/// The local `ssh` of the session stands still.
+#[test]
+fn a_way_that_is_let_go_of_is_not_waited_for() {
+    let host = Host::start();
+    let verbs = Verbs::open(&host, "");
+    let ssh = process::belonging_to(&host.home().path("s/"));
+    assert!(!ssh.is_empty());
+    for pid in &ssh {
+        process::signal(*pid, Signal::STOP);
+    }
+    let (tell, gone) = mpsc::channel();
+    // On a thread of its own: it could take for ever.
+    std::thread::spawn(move || {
+        drop(verbs);
+        tell.send(())
+    });
+    gone.recv_timeout(DEADLINE).expect("it is not waited for");
+    for pid in &ssh {
+        process::signal(*pid, Signal::CONT);
+    }
+    wait_until(DEADLINE, "no ssh", || {
+        ssh.iter().all(|pid| !process::is_alive(*pid))
+    });
 }
 
 #[test]

@@ -122,8 +122,11 @@ async fn open_and_look(
         .await
         .map_err(|error| Refusal::Sockets(error.to_string()))?;
     let mut links = Links::open(pgbouncer, sockets, turns).await?;
-    if matches!(order.manner, Manner::Pause { .. }) {
-        links.look_for_switch(pgbouncer).await?;
+    if matches!(order.manner, Manner::Pause { .. })
+        && let Err(error) = links.look_for_switch(pgbouncer).await
+    {
+        links.host.close().await;
+        return Err(error.into());
     }
     match look(&links, pgbouncer, planner, order).await {
         Ok(ready) => Ok((links, ready)),

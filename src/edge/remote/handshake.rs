@@ -16,11 +16,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openssh::{Error, Session, SessionBuilder};
+use openssh::{Error, SessionBuilder};
 use tokio::runtime;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
 
+use super::session::SharedSession;
 use crate::config;
 use crate::edge::chain;
 
@@ -63,7 +64,7 @@ impl Turns {
         &self,
         builder: SessionBuilder,
         destination: String,
-    ) -> Result<Session, String> {
+    ) -> Result<SharedSession, String> {
         let seconds = TIMEOUT.as_secs();
         let Some(_turn) = self.take(TIMEOUT).await else {
             return Err(format!(
@@ -84,7 +85,10 @@ impl Turns {
 }
 
 /// The handshake, on a thread of its own. `None`: not in time.
-async fn launch(builder: SessionBuilder, destination: String) -> Option<Result<Session, Error>> {
+async fn launch(
+    builder: SessionBuilder,
+    destination: String,
+) -> Option<Result<SharedSession, Error>> {
     let (send, ended) = oneshot::channel();
     let handshake = move || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -95,7 +99,7 @@ async fn launch(builder: SessionBuilder, destination: String) -> Option<Result<S
             Err(error) => Some(Err(Error::Master(error))),
         };
         // A session that nobody waits for any more is ended by being dropped.
-        let _ = send.send(session);
+        let _ = send.send(session.map(|session| session.map(SharedSession::new)));
     };
     let thread = std::thread::Builder::new().name("ssh handshake".to_owned());
     match thread.spawn(handshake) {

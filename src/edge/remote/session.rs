@@ -2,10 +2,13 @@
 //! configuration. Opens it, when it is its turn (`handshake`); what is done in it is `shell`'s.
 
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder};
+use tokio::time::timeout;
 
 use super::{RemoteError, Turns, one_line};
 
@@ -16,13 +19,49 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// A master that nobody uses any more ends by itself, also when this process was killed.
 const IDLE: NonZeroUsize = NonZeroUsize::new(120).expect("120 is not zero");
 
+/// A session, of all that use it. Let go of without being closed, it is ended by a thread of its
+/// own: OpenSSH's master is asked for that, and its answer waited for without a limit, while all
+/// nodes and PgBouncers share one thread.
+#[derive(Debug, Clone)]
+pub(super) struct SharedSession(Option<Arc<Session>>);
+
+impl SharedSession {
+    pub(super) fn new(session: Session) -> Self {
+        Self(Some(Arc::new(session)))
+    }
+
+    /// Ends it, unless somebody else still uses it: that one's end is then the session's.
+    pub(super) async fn close(mut self) {
+        if let Some(session) = self.0.take().and_then(Arc::into_inner) {
+            let _ = timeout(CONNECT_TIMEOUT, session.close()).await;
+        }
+    }
+}
+
+impl Deref for SharedSession {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.0.as_deref().expect("it is taken out only at the end")
+    }
+}
+
+impl Drop for SharedSession {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take().and_then(Arc::into_inner) {
+            let thread = std::thread::Builder::new().name("ssh end".to_owned());
+            let _ = thread.spawn(move || drop(session));
+        }
+    }
+}
+
 pub(super) async fn connect(
     destination: &str,
     port: Option<u16>,
     config: Option<&Path>,
     sockets: &Path,
     turns: &Turns,
-) -> Result<Session, RemoteError> {
+) -> Result<SharedSession, RemoteError> {
     let mut builder = SessionBuilder::default();
     builder
         .known_hosts_check(KnownHosts::Strict)

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use openssh::Session;
@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::one_line;
+use super::session::SharedSession;
 use crate::edge::chain;
 
 const HOST: &str = include_str!("../host.sh");
@@ -58,7 +59,7 @@ pub(super) struct Shell {
 #[derive(Debug)]
 enum Process {
     Here(tokio::process::Child),
-    There(openssh::Child<Arc<Session>>),
+    There(openssh::Child<SharedSession>),
 }
 
 /// What a verb gave.
@@ -101,7 +102,7 @@ impl std::fmt::Debug for Shell {
 impl Shell {
     /// Begins one, here or in `session`.
     pub(super) async fn start(
-        session: Option<&Arc<Session>>,
+        session: Option<&SharedSession>,
         start: &Start<'_>,
     ) -> Result<Self, String> {
         let file = start.file.to_string_lossy();
@@ -147,8 +148,8 @@ impl Shell {
         })
     }
 
-    async fn there(session: &Arc<Session>, words: &[&str]) -> Result<Self, String> {
-        let mut command = Arc::clone(session).arc_command(words[0]);
+    async fn there(session: &SharedSession, words: &[&str]) -> Result<Self, String> {
+        let mut command = Session::to_command(session.clone(), words[0]);
         command
             .args(&words[1..])
             .stdin(openssh::Stdio::piped())
