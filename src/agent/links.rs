@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all, try_join, try_join_all};
 
-use crate::config::{PausePolicy, PgBouncer};
+use crate::config::{Host, PausePolicy, PgBouncer};
 use crate::conninfo::Conninfo;
 use crate::core::debt::{Debt, Settings};
 use crate::core::pooler::{
@@ -95,12 +95,13 @@ impl Links {
             || self.consoles.iter().any(kills)
     }
 
-    /// Looks for what ends a pause when this agent is gone, unless it is known.
+    /// Looks for what ends a pause when this agent is gone, unless it is known. On this machine
+    /// there is nothing: as a process of the same service, it would end together with the agent.
     ///
     /// # Errors
     /// What does not answer; that there is none is no error.
     pub async fn look_for_switch(&mut self, pgbouncer: &PgBouncer) -> Result<(), LinkError> {
-        if !self.switch.is_there() {
+        if !self.switch.is_there() && pgbouncer.host != Host::Local {
             self.switch = self.find_switch(&pgbouncer.consoles).await?;
         }
         Ok(())
@@ -278,6 +279,15 @@ async fn undo_at(
         console.enable(database).await?;
     }
     Ok(notes)
+}
+
+/// Why there is no switch, where there is none.
+#[must_use]
+pub fn why_no_switch(pgbouncer: &PgBouncer) -> &'static str {
+    match pgbouncer.host {
+        Host::Local => "it is this one, where systemd ends whatever a service has started with it",
+        Host::Ssh { .. } => "neither perl nor psql gets into the admin console there",
+    }
 }
 
 async fn open_consoles(

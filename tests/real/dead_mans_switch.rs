@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::fixture::{Cluster, Daemon, Pooler, Settings, pause, process, wait_until};
 use crate::held_back::hold_back;
-use crate::scene::start_daemon;
+use crate::scene::{start_daemon, start_with};
 use crate::served::{
     assert_stays, assert_whole_file, at_work, lead_by_hand, leftovers, node_through,
     wait_until_nothing_is_at_work, wait_until_serves,
@@ -307,6 +307,35 @@ fn that_nothing_could_end_the_pause_of_a_kill_is_told_too() {
     let daemon = start_daemon(&cluster, 1, &Settings::default());
     let told = "nothing on its host could end a pause if this agent were killed";
     daemon.wait_for_log(told, DEADLINE);
+}
+
+/// It would be a process of the daemon's own service.
+#[test]
+fn on_the_daemons_own_machine_no_switch_is_set_and_the_log_says_so_once() {
+    let cluster = cluster();
+    let pooler = cluster.pooler(1);
+    let mut settings = Settings::pausing();
+    settings.pgbouncer_lines.push_str("\nearly_pause = \"10s\"");
+    let file = cluster.write_config(1, &settings, |toml| {
+        let ssh_config = cluster.ssh_config().display();
+        let ssh = format!("ssh = {:?}\nssh_config = \"{ssh_config}\"", pooler.name());
+        assert!(toml.contains(&ssh), "{toml}");
+        *toml = toml.replace(&ssh, "local = true");
+    });
+    let daemon = start_with(&[pooler], || cluster.daemon_with_file(1, &file, |_| ()));
+    let told = "nothing on its host could end a pause if this agent were killed: it is this one, \
+                where systemd ends whatever a service has started with it; no pause lasts longer \
+                than 1 s; early_pause is not used";
+    daemon.wait_for_log(told, DEADLINE);
+    cluster.node2().kill9();
+    daemon.wait_for_log("redirect complete", DEADLINE);
+    // A switch would wait for as long as something is owed.
+    let switch = |line: &String| line.contains("repoint-switch\0watch");
+    let at_work = at_work(&cluster);
+    assert!(is_on_record(pooler));
+    assert!(!at_work.iter().any(switch), "{at_work:?}");
+    wait_until_serves(pooler, cluster.node1(), DEADLINE);
+    assert_eq!(daemon.log().matches(told).count(), 1, "{}", daemon.log());
 }
 
 fn hide_psql_and_perl(cluster: &Cluster) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Manner, Order};
-use crate::agent::links::{LinkError, Links};
+use crate::agent::links::{LinkError, Links, why_no_switch};
 use crate::agent::planning::{Planner, PlanningError};
 use crate::config::{Edits, NodeId, PgBouncer};
 use crate::core::pooler::Observation;
@@ -72,10 +72,9 @@ pub enum Refusal {
     },
     /// The pause would be nobody's if this process were killed.
     #[error(
-        "nothing on its host could end the pause if repoint were killed: neither perl nor psql \
-         there reaches the admin console; drain it instead"
+        "nothing on its host could end the pause if repoint were killed: {0}; drain it instead"
     )]
-    NoSwitch,
+    NoSwitch(&'static str),
     /// There is no place for the sockets of ssh.
     #[error("make a directory for the sockets of ssh: {0}")]
     Sockets(String),
@@ -120,7 +119,7 @@ pub async fn look(
                 return Err(Refusal::Session(name.clone()));
             }
             if !links.switch.is_there() {
-                return Err(Refusal::NoSwitch);
+                return Err(Refusal::NoSwitch(why_no_switch(pgbouncer)));
             }
             not_too_long(order.manner, &observation)?;
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::Running;
-use crate::agent::links::{LinkError, Links, file_state, record_owed};
+use crate::agent::links::{LinkError, Links, file_state, record_owed, why_no_switch};
 use crate::config::NodeId;
 use crate::core::debt::Debt;
 use crate::core::pooler::Operation;
@@ -33,8 +33,9 @@ impl Running {
             };
             tracing::warn!(
                 pgbouncer = self.task.pgbouncer.name,
-                "nothing on its host could end a pause if this agent were killed: neither perl nor \
-                 psql gets into the admin console there; no pause lasts longer than {} s{early}",
+                "nothing on its host could end a pause if this agent were killed: {}; no pause \
+                 lasts longer than {} s{early}",
+                why_no_switch(bouncer),
                 pause::limit(false).as_secs()
             );
         }
