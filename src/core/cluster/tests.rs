@@ -616,6 +616,28 @@ fn one_whose_entry_points_at_no_node_ends_the_redirect_without_success() {
 }
 
 #[test]
+fn one_that_is_out_of_reach_after_its_redirect_is_told_with_what_was_proved() {
+    let decided = decision(1, NODE1);
+    let mut world = World::new();
+    world.settle("pgb1", &decided);
+    let mut status = world.cluster.poolers()["pgb1"].clone();
+    status.outcome = Some(Outcome {
+        generation: decided.generation,
+        active: NODE1,
+        end: End::Redirected,
+        warnings: Vec::new(),
+        left_paused: Vec::new(),
+        took: Duration::from_millis(20),
+        entries: BTreeMap::from([("app".to_owned(), "proved".to_owned())]),
+    });
+    status.trouble = Some("no answer".to_owned());
+    world.cluster.pooler("pgb1", status);
+    let told = report::report(world.cluster.poolers(), &decided);
+    let text = "; pgb1: redirected `app` (proved) in 20 ms; not reached since (no answer)";
+    assert!(told.details.contains(text), "{}", told.details);
+}
+
+#[test]
 fn a_file_of_an_old_decision_that_is_only_seen_now_is_moved_all_the_same() {
     let mut world = World::new();
     world.cluster.pooler("pgb2", away());
