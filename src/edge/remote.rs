@@ -271,8 +271,8 @@ impl RemoteHost {
         let here = ssh.sockets.join(name);
         let mut forwards = ssh.forwards.lock().await;
         if forwards.insert(here.clone()) {
-            // Left over from a session before this one; OpenSSH refuses to listen on it. Later it is
-            // what this session listens on: OpenSSH says yes to what it has, and makes no other.
+            // Left over from a session before this one; OpenSSH refuses to listen on it. Later it
+            // is what this session listens on: OpenSSH says yes to what it has, and makes no other.
             let _ = tokio::fs::remove_file(&here).await;
         }
         drop(forwards);

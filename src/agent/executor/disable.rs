@@ -171,8 +171,8 @@ pub struct Enabled {
 }
 
 /// Enables what the operation `token` has disabled, and has PgBouncer try the node at once, which
-/// it would otherwise do only `server_login_retry` after its last attempt. What else is on record is
-/// paid with it. `None`: somebody else does it.
+/// it would otherwise do only `server_login_retry` after its last attempt. What else is on record
+/// is paid with it. `None`: somebody else does it.
 ///
 /// # Errors
 /// What does not answer. What is owed is on record.

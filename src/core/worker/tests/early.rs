@@ -234,7 +234,7 @@ fn the_end_of_a_pause_owes_what_was_before_also_when_a_try_before_it_broke_off()
         ("4", &fifteen, false, None),
     ];
     for (found, on_record, hasten, expected) in cases {
-        let owed = early::owed("1", retry(found), on_record, hasten, Instant::now());
+        let owed = early::owed("1", retry(found), on_record, hasten, World::new().now);
         let value = owed.map(|owed| owed.values.concat());
         assert_eq!(
             value.as_deref(),
