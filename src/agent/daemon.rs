@@ -244,7 +244,11 @@ impl Agent {
                 pause.sentence()
             ),
             Action::Reappeared { node } => self.words.reappeared(node),
-            Action::Report { decision, complete } => self.report(decision, complete),
+            Action::Report {
+                decision,
+                complete,
+                news,
+            } => self.report(decision, complete, news),
             Action::Superseded { decision, by } => self.superseded(&decision, by),
             Action::NotReplicating { waited, why, .. } => self.words.not_replicating(waited, &why),
             Action::CheckRecovery { node, on } => {
@@ -278,7 +282,7 @@ impl Agent {
         });
     }
 
-    fn report(&mut self, decision: Decision, complete: bool) {
+    fn report(&mut self, decision: Decision, complete: bool, news: bool) {
         if self.cluster.poolers().is_empty() {
             return;
         }
@@ -302,11 +306,13 @@ impl Agent {
             complete,
             summary: report.summary,
         });
-        self.record(Job::Redirect {
-            decision,
-            complete,
-            details,
-        });
+        if news {
+            self.record(Job::Redirect {
+                decision,
+                complete,
+                details,
+            });
+        }
     }
 
     fn superseded(&self, decision: &Decision, by: Generation) {

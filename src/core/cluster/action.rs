@@ -73,6 +73,9 @@ pub enum Action {
         decision: Decision,
         /// Whether every PgBouncer serves the node.
         complete: bool,
+        /// Whether it is an event. Not so when another agent had done all of it already, faster
+        /// than this one could see.
+        news: bool,
     },
     /// Another agent decided later, and otherwise: this one stands back.
     Superseded {

@@ -3,6 +3,7 @@
 
 use super::{Action, Cluster, Phase};
 use crate::config::NodeId;
+use crate::core::outcome::{End, Outcome};
 use crate::core::plan::Decision;
 use crate::core::worker::Status;
 
@@ -65,7 +66,15 @@ impl Cluster {
             if !news {
                 return None;
             }
-            return Some(Action::Report { decision, complete });
+            let skipped = |outcome: &Outcome| matches!(outcome.end, End::Skipped(_));
+            let skipped = |status: &Status| status.outcome.as_ref().is_some_and(skipped);
+            // Another agent was faster than this one could see.
+            let done_already = complete && !reported && self.poolers.values().all(skipped);
+            return Some(Action::Report {
+                decision,
+                complete,
+                news: !done_already,
+            });
         }
         if all_tried && !reported {
             incident.phase = Phase::Acting {
@@ -75,6 +84,7 @@ impl Cluster {
             return Some(Action::Report {
                 decision,
                 complete: false,
+                news: true,
             });
         }
         None

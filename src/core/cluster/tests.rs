@@ -176,6 +176,7 @@ fn the_number_of_a_decision_that_found_everything_done_is_not_used_again() {
     let report = Action::Report {
         decision: second,
         complete: true,
+        news: true,
     };
     assert_eq!(world.actions(), [report, Action::Release]);
 }
@@ -204,6 +205,7 @@ fn a_node_that_goes_down_is_claimed_on_the_survivor_announced_and_reported_when_
     let report = Action::Report {
         decision: decided,
         complete: true,
+        news: true,
     };
     assert_eq!(world.actions(), [report, Action::Release]);
     world.later(60.0);
@@ -299,6 +301,7 @@ fn what_was_announced_is_reported_although_the_claim_was_lost_in_between() {
         let report = Action::Report {
             decision: decided,
             complete: true,
+            news: true,
         };
         assert_eq!(world.actions(), [report, Action::Release]);
     }
@@ -317,6 +320,7 @@ fn a_pgbouncer_that_was_away_is_waited_for_even_when_the_node_is_back() {
     let report = Action::Report {
         decision: decided.clone(),
         complete: false,
+        news: true,
     };
     assert_eq!(world.actions(), [report], "said once that one is missing");
     world.cluster.node(NODE2, up(), world.now);
@@ -339,6 +343,7 @@ fn a_pgbouncer_that_was_away_is_waited_for_even_when_the_node_is_back() {
     let report = Action::Report {
         decision: decided,
         complete: true,
+        news: true,
     };
     assert_eq!(world.actions(), [report, Action::Release]);
 }
@@ -419,6 +424,7 @@ fn what_a_later_decision_for_the_same_node_left_unfinished_is_finished_under_a_n
     let report = Action::Report {
         decision: raised,
         complete: true,
+        news: true,
     };
     assert_eq!(world.actions()[0], report);
 }
@@ -530,6 +536,7 @@ fn nothing_is_reported_before_every_pgbouncer_was_tried() {
     let report = Action::Report {
         decision: decided,
         complete: false,
+        news: true,
     };
     assert_eq!(world.actions(), [report]);
 }
@@ -559,6 +566,7 @@ fn a_failed_attempt_does_not_count_as_settled() {
     let report = Action::Report {
         decision: decided,
         complete: false,
+        news: true,
     };
     assert_eq!(world.actions(), [report]);
 }
@@ -600,6 +608,7 @@ fn one_whose_entry_points_at_no_node_ends_the_redirect_without_success() {
         let report = Action::Report {
             decision: decided.clone(),
             complete: false,
+            news: true,
         };
         assert_eq!(world.actions(), [report, Action::Release]);
         let told = report::report(world.cluster.poolers(), &decided);
@@ -613,6 +622,37 @@ fn one_whose_entry_points_at_no_node_ends_the_redirect_without_success() {
         let told = report::report(world.cluster.poolers(), &decided);
         assert!(told.summary.ends_with("no node"), "{}", told.summary);
     }
+}
+
+/// The other agent may be done, and have given its claim back, before this one has looked.
+#[test]
+fn what_another_agent_has_done_in_a_moment_is_no_event_of_this_one() {
+    let decided = decision(1, NODE1);
+    let mut world = World::new();
+    world.down(NODE2);
+    world.actions();
+    let told = world.claim(NODE1, ClaimResult::Granted);
+    assert_eq!(told, [announce(&decided)]);
+    for name in ["pgb1", "pgb2"] {
+        let mut status = serving(NODE1, 1);
+        status.settled = Some(decided.generation);
+        status.outcome = Some(Outcome {
+            generation: decided.generation,
+            active: NODE1,
+            end: End::Skipped("it serves node 1 already".to_owned()),
+            warnings: Vec::new(),
+            left_paused: Vec::new(),
+            took: Duration::ZERO,
+            entries: BTreeMap::new(),
+        });
+        world.cluster.pooler(name, status);
+    }
+    let report = Action::Report {
+        decision: decided,
+        complete: true,
+        news: false,
+    };
+    assert_eq!(world.actions(), [report, Action::Release]);
 }
 
 #[test]
@@ -1084,6 +1124,7 @@ fn a_node_that_fails_again_while_a_pgbouncer_is_still_missing_is_announced_again
     let report = Action::Report {
         decision: decided.clone(),
         complete: false,
+        news: true,
     };
     assert_eq!(world.actions(), [announce(&decided), report]);
     world.down(NODE2);
