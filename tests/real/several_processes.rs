@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fixture::{Cluster, Daemon, Pooler, Settings, Twin, Writer, rows, wait_until};
+use crate::fixture::{Cluster, Daemon, Pooler, Settings, Twin, rows, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -53,20 +53,17 @@ fn each_process_of_a_set_is_redirected() {
 /// A PgBouncer of two processes, the consoles of both, and a daemon that watches it; `after` gets
 /// the name of each step.
 fn two(
-    pooler_lines: &str,
-    policy: &str,
     mut after: impl FnMut(&Pooler, &str) + Send + 'static,
 ) -> (Arc<Cluster>, Twin, [String; 2], Daemon) {
-    let lines = format!("so_reuseport = 1\n{pooler_lines}");
-    let cluster = Cluster::builder().poolers(1).pooler_lines(&lines).start();
+    let builder = Cluster::builder().poolers(1);
+    let cluster = builder.pooler_lines("so_reuseport = 1").start();
     let cluster = Arc::new(cluster);
     let pooler = cluster.pooler(1);
     let twin = pooler.start_twin();
     let consoles = [pooler.socket_console(), twin.socket_console()];
     let settings = Settings {
         lines: "log_level = \"debug\"".to_owned(),
-        pgbouncer_lines: format!("pause = \"{policy}\""),
-        ..Settings::default()
+        ..Settings::pausing()
     };
     let file = cluster.write_config(1, &settings, |toml| {
         let one = format!("console = \"{}\"", pooler.console());
@@ -84,48 +81,10 @@ fn two(
     (cluster, twin, consoles, daemon)
 }
 
-/// Nothing but the agent itself would do it.
-#[test]
-fn when_the_first_process_falls_silent_query_timeout_is_set_again_in_the_second() {
-    let mut stands = false;
-    let (cluster, _twin, consoles, daemon) =
-        two("query_timeout = 33", "never", move |pooler, step| {
-            if step.starts_with("Evict") && !std::mem::replace(&mut stands, true) {
-                pooler.freeze();
-            }
-        });
-    let writer = Writer::start(&cluster, 8);
-    let clients = |console: &String| {
-        let servers = rows(console, "SHOW SERVERS", DEADLINE).expect("it answers");
-        servers
-            .iter()
-            .filter(|row| row["database"] == "app")
-            .count()
-    };
-    wait_until(DEADLINE, "clients of both", || {
-        consoles.iter().all(|console| clients(console) > 0)
-    });
-    cluster.node2().freeze();
-    daemon.wait_for_log("step=Evict(QueryTimeout)", DEADLINE);
-    let told = daemon.wait_for_log("step=EndEviction", DEADLINE);
-    assert!(
-        told.text.contains("Failed"),
-        "the first is silent: {}",
-        told.text
-    );
-    assert_eq!(setting(&consoles[1], "query_timeout"), "33");
-    assert_eq!(setting(&consoles[1], "server_fast_close"), "0");
-    cluster.pooler(1).thaw();
-    wait_until(DEADLINE, "query_timeout of the first", || {
-        setting(&consoles[0], "query_timeout") == "33"
-    });
-    drop(writer);
-}
-
 #[test]
 fn when_the_first_process_falls_silent_the_host_ends_the_pause_of_the_second() {
     let mut stands = false;
-    let (cluster, _twin, consoles, daemon) = two("", "always", move |pooler, step| {
+    let (cluster, _twin, consoles, daemon) = two(move |pooler, step| {
         if step.starts_with("Pause") && !std::mem::replace(&mut stands, true) {
             pooler.freeze();
         }
