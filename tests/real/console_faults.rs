@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::fixture::{Cluster, Daemon, Pooler, Settings, pause, process, rows, wait_until};
 use crate::scene::{DEADLINE, assert_serves, wait_for_decision};
 use crate::served::{assert_whole_file, leftovers, wait_until_serves};
+use crate::staging::staged;
 use crate::steps::{daemon_with_steps, signal};
 
 /// From the moment that a PgBouncer answers again.
@@ -69,10 +70,7 @@ fn failing(cluster: &Cluster, fault: Signal) -> (Daemon, mpsc::Receiver<usize>) 
 
 /// Somebody removes what was staged ahead of time.
 fn unstage(pooler: &Pooler) {
-    let directory = pooler.file().with_file_name("");
-    let entries = std::fs::read_dir(directory).expect("the directory can be read");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    let staged = paths.filter(|path| path.to_string_lossy().contains(".repoint-staged-"));
+    let staged = staged(pooler).into_iter();
     let removed = staged.map(|path| std::fs::remove_file(path).expect("it can be removed"));
     assert_eq!(removed.count(), 1);
 }
