@@ -111,7 +111,7 @@ impl Cluster {
             .is_some_and(|decision| self.members.is_down(decision.failed));
         Assignment {
             may_act: decision.is_some(),
-            busy: in_doubt || self.incident.is_some(),
+            busy: in_doubt || (self.incident.is_some() && decision.is_none()),
             insist,
             suspect: self.suspect(),
             decision,

@@ -309,7 +309,7 @@ impl Worker {
     /// A redirect ended. Looks again before anything else.
     pub fn redirected(&mut self, outcome: Outcome, owed: Option<Owed>, random: f64, now: Instant) {
         self.early_pause_over();
-        let decided = self.assignment.decision.is_some();
+        let decided = self.is_pending();
         // How far a failed one came is seen in the next look; whether it serves is to be proved.
         let superseded = matches!(outcome.end, End::Superseded(_));
         let unproved = decided && !outcome.serves() && !superseded;
@@ -345,6 +345,13 @@ impl Worker {
     pub fn resolved(&mut self) {
         self.observation = None;
         self.staging.forget();
+    }
+
+    /// Whether this PgBouncer has something left to do for the decision. One that has not is like
+    /// any other while all is well, however long another one of the fleet is waited for.
+    pub(super) fn is_pending(&self) -> bool {
+        let decision = self.assignment.decision.as_ref();
+        decision.is_some_and(|decision| self.status.settled != Some(decision.generation))
     }
 
     /// Sets `settled` from what is served: nothing of ours is left to move, nothing open.

@@ -9,6 +9,7 @@ use repoint::render::header;
 use crate::fixture::{Cluster, Daemon, Node, Pooler, Settings, wait_until};
 use crate::scene::{DEADLINE, assert_serves, reloads, start_daemon, start_with, wait_for_decision};
 use crate::served::{assert_stays, lead_by_hand, wait_until_serves};
+use crate::staging::staged;
 
 const DIFFERS: &str = "PgBouncer is not as it should be: ";
 const AGREES: &str = "PgBouncer is as it should be again";
@@ -232,4 +233,37 @@ fn what_was_not_loaded_is_paused_or_is_disabled_is_told_once_each_with_what_to_d
     });
     assert_eq!(count(&daemons, DIFFERS), 3);
     assert_serves(pooler, node1);
+}
+
+/// A host may be away for a weekend; the rest of the fleet is kept right all the same.
+#[test]
+fn one_is_put_right_and_prepared_while_another_one_is_still_waited_for_after_a_failover() {
+    let cluster = Cluster::builder().poolers(3).start();
+    let (node1, node2) = (cluster.node1(), cluster.node2());
+    for pooler in cluster.poolers() {
+        restore(pooler, &file_of(1, node2));
+    }
+    let daemon = start_daemon(&cluster, 1, &every_second());
+    let away = cluster.pooler(3);
+    away.stop_sshd();
+    away.kill9();
+    daemon.wait_for_log("PgBouncer is not reached", DEADLINE);
+    node2.kill9();
+    daemon.wait_for_log("redirect not complete", DEADLINE);
+    node2.start();
+    daemon.wait_for_log("answers again", DEADLINE);
+
+    let pooler = cluster.pooler(2);
+    restore(pooler, &file_of(1, node2));
+    wait_until_serves(pooler, node1, DEADLINE);
+    daemon.wait_for_log(AGREES, DEADLINE);
+    // What a failure of node 1 would need lies there.
+    let what = format!("a staged file:\n{}", daemon.log());
+    wait_until(DEADLINE, what, || !staged(pooler).is_empty());
+    assert!(!daemon.log().contains("redirect complete"), "pgb3 is away");
+
+    away.start_sshd();
+    away.start();
+    wait_until_serves(away, node1, DEADLINE);
+    daemon.wait_for_log("redirect complete", DEADLINE);
 }

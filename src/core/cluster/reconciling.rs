@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, CLAIM_INTERVAL, ClaimResult, Cluster};
+use super::{Action, CLAIM_INTERVAL, ClaimResult, Cluster, Incident, Phase};
 use crate::config::{Drift, NodeId, Reconciliation};
 use crate::core::worker::{Difference, InForce, Reconciling, Status};
 use crate::generation::Generation;
@@ -62,7 +62,7 @@ impl Cluster {
             interval: how.interval,
             drift: how.drift,
             in_force: self.in_force,
-            repairs: matches!(self.repair, Repair::Acting { .. }),
+            repairs: matches!(self.repair, Repair::Acting { .. }) || self.repairs_beside_incident(),
         })
     }
 
@@ -72,13 +72,23 @@ impl Cluster {
         let repairs = self
             .reconciliation
             .is_some_and(|how| how.drift == Drift::Repair);
-        let quiet = self.incident.is_none() && !self.members.in_doubt();
         let paused = self.pauses.in_force().next().is_some();
-        if !repairs || !quiet || paused || !self.lost_decision() {
+        if !repairs || self.members.in_doubt() || paused || !self.lost_decision() {
             return None;
         }
         let active = self.in_force?.active;
         self.members.is_healthy(active).then_some(active)
+    }
+
+    /// While a PgBouncer is waited for after a failover, the claim is held already. As long as the
+    /// node is down, its worker moves what leads there anyway.
+    fn repairs_beside_incident(&self) -> bool {
+        let acts_for_returned = |incident: &Incident| {
+            let acts = matches!(incident.phase, Phase::Acting { .. });
+            acts && !self.members.is_down(incident.failed)
+        };
+        let incident = self.incident.as_ref();
+        incident.is_some_and(acts_for_returned) && self.repairs_towards().is_some()
     }
 
     /// Whether some PgBouncer serves another node than was decided, and did not mean to.
@@ -94,7 +104,8 @@ impl Cluster {
 
     /// The next step towards the claim.
     pub(super) fn seek_repair(&mut self, now: Instant) -> Option<Action> {
-        let Some(on) = self.repairs_towards() else {
+        let quiet = self.incident.is_none();
+        let Some(on) = self.repairs_towards().filter(|_| quiet) else {
             // An answer that was asked for is awaited.
             if self.incident.is_some() || !matches!(self.repair, Repair::Claiming { .. }) {
                 self.repair = Repair::Idle;

@@ -15,7 +15,7 @@ pub struct Assignment {
     pub scope: Scope,
     /// Whether this agent holds the claim: without it, nothing is moved.
     pub may_act: bool,
-    /// Whether a node is suspect or down: looks come more often.
+    /// Whether a node is suspect, or down and nothing decided about it yet: looks come more often.
     pub busy: bool,
     /// Whether the failed node is still down: then a PgBouncer that points there again is moved
     /// again. Afterwards each is moved once, and what an operator does then is left alone.

@@ -167,8 +167,7 @@ impl Worker {
     pub(super) fn begin_early_pause(&self, observation: &Observation) -> Option<Do> {
         let limit = self.early_limit?;
         let node = self.assignment.suspect?;
-        let decided = self.assignment.decision.is_some();
-        let busy = decided || observation.file.operation.is_some();
+        let busy = self.is_pending() || observation.file.operation.is_some();
         if busy || self.early != Early::Idle {
             return None;
         }

@@ -30,9 +30,7 @@ impl Worker {
     /// What is read in a look, with the file or without.
     #[must_use]
     pub fn depth(&self, file: bool) -> Depth {
-        let decision = self.assignment.decision.as_ref();
-        let pending = decision.is_some_and(|d| self.status.settled != Some(d.generation));
-        match (file, pending && self.assignment.may_act) {
+        match (file, self.is_pending() && self.assignment.may_act) {
             (true, _) => Depth::All,
             (false, true) => Depth::Settings,
             (false, false) => Depth::Entries,
@@ -106,7 +104,7 @@ impl Worker {
         if reason && self.file_looked != self.looked {
             return Do::Look { file: true };
         }
-        let busy = self.assignment.busy || self.status.paused;
+        let busy = self.assignment.busy || self.is_pending() || self.status.paused;
         let interval = if busy {
             LOOK_INTERVAL_BUSY
         } else {
@@ -137,7 +135,7 @@ impl Worker {
             .reconciling
             .as_ref()
             .is_some_and(|r| r.repairs);
-        if (self.assignment.decision.is_some() || repairs) && self.not_before > now {
+        if (self.is_pending() || repairs) && self.not_before > now {
             until = until.min(self.not_before);
         }
         Do::Wait(until)

@@ -49,7 +49,7 @@ impl Worker {
         let Some(reconciling) = &assignment.reconciling else {
             return;
         };
-        if assignment.decision.is_some() || assignment.busy || self.is_others_turn(observation) {
+        if self.is_pending() || assignment.busy || self.is_others_turn(observation) {
             return;
         }
         let in_force = reconciling.in_force;
@@ -82,7 +82,7 @@ impl Worker {
     /// When it is to be looked whether what was found lasts.
     pub(super) fn compares_at(&self) -> Option<Instant> {
         let assignment = &self.assignment;
-        let quiet = assignment.decision.is_none() && !assignment.busy;
+        let quiet = !self.is_pending() && !assignment.busy;
         let open = quiet && self.status.differs != self.found.differences;
         let at = self.found.since.filter(|_| open)? + LASTING;
         assignment.reconciling.as_ref().map(|_| at)
@@ -92,7 +92,7 @@ impl Worker {
     pub(super) fn repair(&self, observation: &Observation) -> Option<Do> {
         let reconciling = self.assignment.reconciling.as_ref();
         let in_force = reconciling.filter(|told| told.repairs)?.in_force?;
-        let busy = self.assignment.decision.is_some() || self.is_others_turn(observation);
+        let busy = self.is_pending() || self.is_others_turn(observation);
         let held = self.status.differs.iter().any(Difference::is_held);
         if busy || held || self.status.given_up {
             return None;
@@ -122,8 +122,8 @@ impl Worker {
         let repairs = |one: &Option<Reconciling>| one.as_ref().is_some_and(|one| one.repairs);
         let first = now.is_some() && told.is_none();
         let news = first || in_force(now) != in_force(told) || (repairs(now) && !repairs(told));
-        let ended = before.decision.is_some();
-        now.is_some() && self.assignment.decision.is_none() && (news || ended)
+        let ended = before.decision.is_some() && self.assignment.decision.is_none();
+        now.is_some() && !self.is_pending() && (news || ended)
     }
 
     /// Another operation is at work here, or was until its agent died.

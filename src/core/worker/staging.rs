@@ -40,7 +40,7 @@ impl Worker {
     /// The next file to stage. Only while nothing is going on: nobody waits for it.
     pub(super) fn prepare(&self, observation: &Observation, now: Instant) -> Option<Do> {
         let assignment = &self.assignment;
-        let active = assignment.decision.is_some() || assignment.busy || self.owed.is_some();
+        let active = self.is_pending() || assignment.busy || self.owed.is_some();
         let early = self.staging.not_before.is_some_and(|at| now < at);
         if active || early || observation.file.operation.is_some() {
             return None;

@@ -214,3 +214,33 @@ fn a_lost_session_is_not_a_claim() {
     assert!(!repairs(&world));
     assert_eq!(world.actions(), [CLAIM]);
 }
+
+#[test]
+fn one_is_put_right_with_the_claim_of_a_failover_that_another_one_keeps_open() {
+    let mut world = world(Drift::Repair);
+    world.cluster.pooler("pgb1", away());
+    world.cluster.pooler("pgb2", serving(NODE2, 1));
+    world.down(NODE2);
+    world.actions();
+    world.claim(NODE1, ClaimResult::Granted);
+    assert!(!world.cluster.assignment().busy, "it is decided");
+    world.settle("pgb2", &decision(3, NODE1));
+    world.cluster.node(NODE2, up(), world.now);
+    world.actions();
+    world.cluster.pooler("pgb2", outdated());
+    world.actions();
+    assert!(repairs(&world));
+    assert!(
+        world.cluster.assignment().decision.is_some(),
+        "pgb1 is waited for"
+    );
+    world.cluster.node(
+        NODE1,
+        Health::Suspect {
+            attempt: 1,
+            reason: String::new(),
+        },
+        world.now,
+    );
+    assert!(!repairs(&world), "not towards a node in doubt");
+}

@@ -243,3 +243,20 @@ fn the_end_of_a_pause_owes_what_was_before_also_when_a_try_before_it_broke_off()
         );
     }
 }
+
+#[test]
+fn clients_are_paused_early_also_while_another_pgbouncer_is_waited_for() {
+    let mut world = World::seen(at(NODE1, 2));
+    world.worker.allow_early_pause(Some(LIMIT));
+    world.assign(acting(decision(2)), at(NODE1, 2));
+    let suspected = Assignment {
+        suspect: Some(NODE1),
+        ..acting(decision(2))
+    };
+    world.worker.assign(suspected, world.now);
+    let pause = world.next();
+    assert!(
+        matches!(pause, Do::PauseEarly { node: NODE1, .. }),
+        "{pause:?}"
+    );
+}

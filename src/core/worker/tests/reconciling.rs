@@ -387,3 +387,34 @@ fn an_attempt_that_failed_is_repeated_without_haste() {
         assert!(waited <= Duration::from_secs(30), "{waited:?}");
     }
 }
+
+#[test]
+fn what_is_settled_is_compared_and_put_right_while_another_pgbouncer_is_waited_for() {
+    let seen = |world: &mut World, observation: &Observation| {
+        world.worker.observed(observation.clone(), true, world.now);
+        world.now += LASTING;
+        world.worker.observed(observation.clone(), true, world.now);
+    };
+    let told = |repairs| Assignment {
+        insist: false,
+        busy: false,
+        reconciling: Some(Reconciling {
+            interval: Duration::from_secs(30),
+            drift: Drift::Repair,
+            in_force: Some(IN_FORCE),
+            repairs,
+        }),
+        ..acting(decision(2))
+    };
+    let mut world = World::seen(found(NODE1, 2, Some(true)));
+    world.worker.assign(told(false), world.now);
+    seen(&mut world, &found(NODE1, 2, Some(true)));
+    assert_eq!(world.worker.status().settled, Some(generation(2)));
+    let restored = found(NODE2, 1, Some(true));
+    seen(&mut world, &restored);
+    assert_eq!(world.worker.status().differs.len(), 1);
+    assert!(matches!(world.next(), Do::Wait(_)), "not without the claim");
+    world.worker.assign(told(true), world.now);
+    seen(&mut world, &restored);
+    assert!(matches!(world.next(), Do::Redirect { .. }));
+}

@@ -168,3 +168,18 @@ fn a_disk_that_is_full_is_told_once_and_tried_less_and_less_often() {
     };
     assert!(world.worker.staged(&decision, "h".to_owned()), "it is news");
 }
+
+#[test]
+fn what_is_settled_is_prepared_for_the_next_failure_while_another_pgbouncer_is_waited_for() {
+    let mut world = World::seen(at(NODE1, 2));
+    let settled = Assignment {
+        foreseen: foreseen(3),
+        busy: false,
+        ..acting(decision(2))
+    };
+    world.worker.assign(settled, world.now);
+    assert_eq!(prepares(&world), None, "nobody has looked since");
+    world.worker.observed(at(NODE1, 2), true, world.now);
+    assert_eq!(stage_all(&mut world), [NODE1]);
+    assert_eq!(world.next(), Do::Wait(world.now + LOOK_INTERVAL));
+}
