@@ -5,14 +5,23 @@
 
 use crate::config::NodeId;
 
+/// How many numbers an era has. The upper digits of a number are its era, which only an operator's
+/// force raises; the lower ones count within it. With six digits of eras a number has eighteen,
+/// which is what every shell can compare.
+pub const ERA: u64 = 1_000_000_000_000;
+/// The last era whose numbers have no more than eighteen digits.
+const ERA_MAX: u64 = 999_999;
+
 /// The number of a routing decision. A later one has a greater number; two that were made at the
-/// same moment differ in the node that they lead to, so that every PgBouncer sees the same one as
-/// the later, or they lead to the same node and are the same decision.
+/// same moment differ in their node, so that every PgBouncer and every witness sees the same one as
+/// the later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation {
     /// Counts decisions; 0 is a file that nobody decided on.
     pub number: u64,
-    /// The node that traffic goes to.
+    /// Among witnesses: the node of the agent that asks, so that no two agents have the same
+    /// ballot. Without them: the node that traffic goes to, so that two agents that lead to the
+    /// same node have made the same decision.
     pub node_id: NodeId,
 }
 
@@ -23,13 +32,39 @@ impl Generation {
         node_id: NodeId(0),
     };
 
-    /// The decision that comes after this one and leads to `node_id`.
+    /// The decision that comes after this one, with `node_id` as its node. The last number of an
+    /// era stays the last: nothing that counts on its own reaches the next era.
     #[must_use]
     pub fn next(self, node_id: NodeId) -> Self {
+        let last = self.within_era() == ERA - 1;
+        let number = self.number.saturating_add(u64::from(!last));
+        Self { number, node_id }
+    }
+
+    /// The first decision of the era after this one, with `node_id` as its node: later than
+    /// whatever was decided in this era, also by agents that nobody reaches. In the last era, the
+    /// next decision.
+    #[must_use]
+    pub fn next_era(self, node_id: NodeId) -> Self {
+        if self.era() >= ERA_MAX {
+            return self.next(node_id);
+        }
         Self {
-            number: self.number.saturating_add(1),
+            number: (self.era() + 1) * ERA + 1,
             node_id,
         }
+    }
+
+    /// How often an operator forced a decision.
+    #[must_use]
+    pub const fn era(self) -> u64 {
+        self.number / ERA
+    }
+
+    /// Its number within its era.
+    #[must_use]
+    pub const fn within_era(self) -> u64 {
+        self.number % ERA
     }
 
     /// Reads `number.node_id`.
@@ -95,6 +130,45 @@ mod tests {
                     node_id: NodeId(1)
                 }
         );
+    }
+
+    #[test]
+    fn only_the_next_era_lies_beyond_the_last_number_of_an_era() {
+        let of = |number| Generation {
+            number,
+            node_id: NodeId(1),
+        };
+        let last = of(ERA - 1);
+        assert_eq!((last.era(), last.within_era()), (0, ERA - 1));
+        assert_eq!(of(ERA - 2).next(NodeId(1)), last);
+        assert_eq!(last.next(NodeId(1)), last);
+        let forced = last.next_era(NodeId(1));
+        assert_eq!((forced.era(), forced.within_era()), (1, 1));
+        assert!(last.next(NodeId(2)) < forced);
+        assert_eq!(of(7).next_era(NodeId(1)), forced);
+        assert_eq!(forced.next(NodeId(1)).era(), 1);
+    }
+
+    #[test]
+    fn no_number_that_is_counted_to_has_more_than_eighteen_digits() {
+        let last = Generation {
+            number: 999_999_999_999_999_999,
+            node_id: NodeId(1),
+        };
+        assert_eq!(last.next(NodeId(1)), last);
+        assert_eq!(last.next_era(NodeId(1)), last);
+        let before = Generation {
+            number: 999_998 * ERA,
+            ..last
+        };
+        assert_eq!(before.next_era(NodeId(1)).number, 999_999 * ERA + 1);
+        // A header may claim any number.
+        let rogue = Generation {
+            number: u64::MAX,
+            ..last
+        };
+        assert!(rogue.next(NodeId(2)) > rogue);
+        assert!(rogue.next_era(NodeId(2)) > rogue);
     }
 
     #[test]
