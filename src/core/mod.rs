@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod cluster_view;
 pub mod debt;
 pub mod event;
+pub mod ledger;
 pub mod node;
 pub mod node_check;
 pub mod notification;
