@@ -16,9 +16,12 @@ pub mod duration;
 pub mod event_names;
 pub mod file;
 pub mod problem;
+mod quorum;
 mod reader;
 pub mod repmgr_conf;
 mod suggest;
+
+pub use quorum::Quorum;
 
 /// Everything that one agent needs to know.
 #[derive(Debug, Clone, PartialEq)]

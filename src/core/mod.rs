@@ -3,6 +3,7 @@
 //! Time comes in as an argument called `now`, randomness as a number; what is decided goes out as a
 //! value that can be printed. Whoever carries it out (`agent`, `cli`) makes no choices.
 
+pub mod agreement;
 pub mod cluster;
 pub mod cluster_view;
 pub mod debt;
@@ -19,4 +20,5 @@ pub mod primary;
 pub mod retry;
 pub mod routing;
 pub mod sequence;
+pub mod vote;
 pub mod worker;
