@@ -15,6 +15,7 @@ use crate::edge::admin_console::{Console, ConsoleError};
 use crate::edge::chain;
 use crate::edge::remote::{Activation, RemoteError, Switch};
 
+mod clear;
 mod confirm;
 mod disable;
 mod drain;
@@ -23,7 +24,8 @@ mod read_back;
 mod settings;
 mod stamp;
 
-pub use disable::{Disabled, Enabled, disable, enable};
+pub use clear::{Cleared, clear};
+pub use disable::{Disabled, disable};
 pub use drain::{Hooks, Progress, Replayed};
 pub use stamp::{Stamped, stamp};
 

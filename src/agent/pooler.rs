@@ -9,7 +9,7 @@ use backoff::backoff::Backoff as _;
 use tokio::sync::{mpsc, watch};
 
 use super::edits::Edits;
-use super::executor::{self, Disabled, Enabled, Execution, Stamped};
+use super::executor::{self, Disabled, Execution, Stamped};
 use super::links::{LinkError, Links};
 use super::planning::Planner;
 use crate::config::{NodeId, PgBouncer};
@@ -262,24 +262,16 @@ impl Running {
             .redirected(outcome, owed, random(), Instant::now());
     }
 
+    /// Its owner is gone.
     async fn resolve(&mut self, token: &str, debt: &Debt) {
         let Some(links) = &self.links else { return };
-        if !debt.disabled.is_empty() {
-            return self.enable(token).await;
-        }
-        match links.pay(token, debt).await {
-            Ok(notes) => {
-                let paused: Vec<&str> = debt.paused.iter().map(String::as_str).collect();
-                tracing::warn!(
-                    pgbouncer = self.name(),
-                    operation = token,
-                    resumed = paused.join(","),
-                    "cleared up after an operation that did not end"
-                );
-                for note in notes {
-                    tracing::warn!(pgbouncer = self.name(), "{note}");
+        match executor::clear(links, token, debt).await {
+            Ok(cleared) => {
+                if let Some(cleared) = &cleared {
+                    self.say_cleared(token, cleared);
                 }
-                self.worker.resolved();
+                self.worker
+                    .resolved(cleared.and_then(|cleared| cleared.owed));
             }
             Err(error) => self.away(&error),
         }
@@ -289,25 +281,6 @@ impl Running {
         let Some(links) = &self.links else { return };
         match links.pay_own(owed).await {
             Ok(()) => self.worker.paid(),
-            Err(error) => self.away(&error),
-        }
-    }
-
-    /// There is a node again.
-    async fn enable(&mut self, token: &str) {
-        let Some(links) = &self.links else { return };
-        match executor::enable(links, token).await {
-            Ok(enabled) => {
-                if let Some(Enabled { names, notes, .. }) = &enabled {
-                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                    let enabled = names.join(",");
-                    tracing::info!(pgbouncer = self.name(), enabled, "there is a node again");
-                    for note in notes {
-                        tracing::warn!(pgbouncer = self.name(), "{note}");
-                    }
-                }
-                self.worker.enabled(enabled.map(|enabled| enabled.owed));
-            }
             Err(error) => self.away(&error),
         }
     }

@@ -22,7 +22,7 @@ mod tests;
 
 pub use eviction::Evicted;
 use eviction::Evicting;
-pub use settings::{Lost, Owed, before_reload, is_hasty, lost, reset};
+pub use settings::{Clearing, Lost, Owed, before_reload, is_hasty, lost, reset};
 
 /// A RESUME that could not be sent is tried again on a new connection.
 const RESUME_TRIES: u32 = 3;

@@ -341,8 +341,12 @@ impl Worker {
         self.staging.forget();
     }
 
-    /// What another operation left behind is cleared up.
-    pub fn resolved(&mut self) {
+    /// What another operation left behind is cleared up, but for what is owed from now on.
+    pub fn resolved(&mut self, owed: Option<Owed>) {
+        if owed.is_some() {
+            self.owed = owed;
+            self.status.owes = true;
+        }
         self.observation = None;
         self.staging.forget();
     }

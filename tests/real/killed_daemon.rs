@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::fixture::{Cluster, Daemon, Settings, pause, wait_until};
 use crate::held_back::hold_back;
+use crate::scene::assert_stays;
 use crate::served::{
     assert_whole_file, lead_by_hand, leftovers, wait_until_all_serve, wait_until_serves,
 };
@@ -202,7 +203,8 @@ fn the_acting_daemon_does_not_need_the_one_that_stands_by() {
 /// When the first failover's value is still in force, it is not what the second one owes.
 #[test]
 fn a_kill_in_a_failover_soon_after_another_does_not_leave_the_setting_behind() {
-    let cluster = Cluster::builder().poolers(1).start();
+    let lines = "server_login_retry = 5";
+    let cluster = Cluster::builder().poolers(1).pooler_lines(lines).start();
     let pooler = cluster.pooler(1);
     let daemon = cluster.daemon(1, &Settings::pausing());
     daemon.wait_for_log("monitoring node \"node2\"", DEADLINE);
@@ -228,10 +230,17 @@ fn a_kill_in_a_failover_soon_after_another_does_not_leave_the_setting_behind() {
     cluster.node2().thaw();
     drop(daemon);
     let again = cluster.daemon(1, &Settings::pausing());
+    wait_until(DEADLINE, "what an operator had SET", || {
+        pooler.config("query_timeout") == "77"
+    });
+    // A pool that has not tried since the RELOAD would still wait for the old length.
+    assert_stays(Duration::from_secs(4), "the haste", || {
+        pooler.config("server_login_retry") == "0.02"
+    });
     wait_until(DEADLINE, format!("{:?}", leftovers(pooler)), || {
         leftovers(pooler).is_empty()
     });
-    assert_eq!(pooler.config("server_login_retry"), "15");
+    assert_eq!(pooler.config("server_login_retry"), "5");
     assert_eq!(pooler.config("query_timeout"), "77");
     wait_until_serves(pooler, cluster.node2(), DEADLINE);
     assert!(again.terminate().success());

@@ -68,3 +68,29 @@ fn it_is_left_to_a_newer_operation_that_is_on_record_in_its_place() {
     let left = std::fs::read_to_string(&operation).expect("it is still on record");
     assert_eq!(left, newer);
 }
+
+/// It was killed between RELOAD and its last record, so nobody knows when the RELOAD was.
+#[test]
+fn what_a_redirect_owes_that_was_interrupted_is_paid_when_its_length_has_passed() {
+    let lines = "server_login_retry = 3";
+    let cluster = Cluster::builder().poolers(1).pooler_lines(lines).start();
+    let pooler = cluster.pooler(1);
+    let operation = pooler
+        .file()
+        .with_file_name(".databases.ini.repoint-operation");
+    pooler.admin("PAUSE app");
+    pooler.admin("SET server_login_retry='0.02'");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux");
+    let debt = r#"{"paused":["app"],"settings":[{"server_login_retry":"3"}]}"#;
+    let line = format!("2-1-1-1 {} 1 {debt}\n", boot.trim());
+    cluster.home().write(&operation, &line);
+    let daemon = start_daemon(&cluster, 1, &Settings::default());
+    daemon.wait_for_log("cleared up after an operation that did not end", DEADLINE);
+    assert!(!pooler.paused("app"), "clients go on at once");
+    assert_stays(Duration::from_secs(3), "the haste, on record", || {
+        pooler.config("server_login_retry") == "0.02" && operation.exists()
+    });
+    wait_until(DEADLINE, "its own value", || {
+        pooler.config("server_login_retry") == "3" && !operation.exists()
+    });
+}

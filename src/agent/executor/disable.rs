@@ -1,21 +1,20 @@
-//! Entries that are disabled while no node is left, and enabled when there is one again.
+//! Entries that are disabled while no node is left; `clear` enables them when there is one again.
 //!
 //! On record on the host before they are disabled, so that any agent can enable them; and only ever
 //! those, because `DISABLE` is an operator's tool, too. Several agents may do it at the same time:
 //! what is on record is exchanged only for what was read there.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::json;
-use crate::agent::links::{LinkError, Links, file_state, record_owed};
+use crate::agent::links::{LinkError, Links, file_state};
 use crate::config::PgBouncer;
-use crate::core::debt::{Debt, Settings};
-use crate::core::pooler::{LOGIN_RETRY, Observation, Operation};
+use crate::core::debt::Debt;
+use crate::core::pooler::Operation;
 use crate::core::routing::Routing;
-use crate::core::sequence::{Owed, before_reload};
 use crate::edge::admin_console::{Console, disable_command};
 use crate::edge::remote::RemoteError;
 
@@ -157,56 +156,4 @@ async fn has_connections(console: &Console, name: &str) -> bool {
     };
     let mut of_entry = servers.iter().filter(|server| server.database == name);
     of_entry.any(|server| server.state != "login" && !server.close_needed)
-}
-
-/// What was enabled again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Enabled {
-    /// The entries.
-    pub names: BTreeSet<String>,
-    /// What is told of the settings that were put back with them.
-    pub notes: Vec<String>,
-    /// What is owed from now on.
-    pub owed: Owed,
-}
-
-/// Enables what the operation `token` has disabled, and has PgBouncer try the node at once, which
-/// it would otherwise do only `server_login_retry` after its last attempt. What else is on record
-/// is paid with it. `None`: somebody else does it.
-///
-/// # Errors
-/// What does not answer. What is owed is on record.
-pub async fn enable(links: &Links, token: &str) -> Result<Option<Enabled>, LinkError> {
-    // In this order: whoever has SET anything has put it on record before.
-    let processes = links.processes(&[]).await?;
-    let file = file_state(&links.host.inspect().await?);
-    let observation = Observation { processes, file };
-    let operation = observation.file.operation.as_ref();
-    let Some(operation) = operation.filter(|known| known.token == token && known.expired) else {
-        return Ok(None);
-    };
-    let processes = observation.processes.iter().enumerate();
-    let before = processes.map(|(index, process)| {
-        before_reload(process.settings.clone(), operation.debt.settings_of(index))
-    });
-    let before: Vec<Settings> = before.collect();
-    let debt = operation.debt.clone().with_settings(&before);
-    let on_record = json(&debt);
-    match links.host.exchange(token, LEASE, &on_record, token).await {
-        Err(RemoteError::Occupied(_)) => return Ok(None),
-        result => result?,
-    }
-    links.hasten().await?;
-    let owed = Owed::new(token.to_owned(), &before, Instant::now());
-    let mut now = debt;
-    for settings in &mut now.settings {
-        settings.remove(LOGIN_RETRY);
-    }
-    let notes = links.undo(&now).await?;
-    record_owed(&links.host, &owed).await?;
-    Ok(Some(Enabled {
-        names: now.disabled,
-        notes,
-        owed,
-    }))
 }

@@ -1,6 +1,9 @@
 //! What the log says of one PgBouncer while nothing is being decided.
 
+use std::collections::BTreeSet;
+
 use super::Running;
+use crate::agent::executor::Cleared;
 use crate::config::{Drift, NodeId};
 use crate::core::worker::{Difference, Status};
 
@@ -13,6 +16,28 @@ impl Running {
         let nodes: Vec<String> = status.serves.iter().map(NodeId::to_string).collect();
         let serves = nodes.join(",");
         tracing::info!(pgbouncer = name, version, serves, "PgBouncer is reached");
+    }
+
+    /// What somebody left behind is cleared up.
+    pub(super) fn say_cleared(&self, token: &str, cleared: &Cleared) {
+        let join = |names: &BTreeSet<String>| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            names.join(",")
+        };
+        if cleared.enabled.is_empty() {
+            tracing::warn!(
+                pgbouncer = self.name(),
+                operation = token,
+                resumed = join(&cleared.resumed),
+                "cleared up after an operation that did not end"
+            );
+        } else {
+            let enabled = join(&cleared.enabled);
+            tracing::info!(pgbouncer = self.name(), enabled, "there is a node again");
+        }
+        for note in &cleared.notes {
+            tracing::warn!(pgbouncer = self.name(), "{note}");
+        }
     }
 
     /// One line when it starts to differ from what it should be, one when it agrees again.

@@ -55,12 +55,61 @@ impl Owed {
         }
     }
 
+    /// Whether any process had another value than that of the haste.
+    fn is_due_to_anybody(&self) -> bool {
+        let differs = |value: &String| value != HASTY && !value.is_empty();
+        self.values.iter().any(differs)
+    }
+
     /// As it is put on record.
     #[must_use]
     pub fn debt(&self) -> Debt {
         let map = |value: &String| Settings::from([(LOGIN_RETRY.to_owned(), value.clone())]);
         let maps: Vec<Settings> = self.values.iter().map(map).collect();
         Debt::default().with_settings(&maps)
+    }
+}
+
+/// What becomes of the debt of an operation whose owner is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clearing {
+    /// What is on record meanwhile: all of it.
+    pub on_record: Debt,
+    /// What is paid at once.
+    pub now: Debt,
+    /// What is paid later, and is on record until then.
+    pub owed: Option<Owed>,
+}
+
+impl Clearing {
+    /// The debt `debt` of the operation `token`, where each process has in force what is `found`.
+    /// When the RELOAD of one that was interrupted was is not known: its haste lasts as if that had
+    /// been at `now`, because a pool that has not tried since would wait for the old length. Who
+    /// enables entries needs the haste as well: a node has returned.
+    #[must_use]
+    pub fn new(token: &str, debt: &Debt, found: Vec<Settings>, now: Instant) -> Self {
+        let hasty = found.iter().any(is_hasty) || !debt.disabled.is_empty();
+        let found = found.into_iter().enumerate();
+        let before = found.map(|(index, found)| before_reload(found, debt.settings_of(index)));
+        let before: Vec<Settings> = before.collect();
+        let owed = Owed::new(token.to_owned(), &before, now);
+        if !hasty || has_waited(debt) || !owed.is_due_to_anybody() {
+            return Self {
+                on_record: debt.clone(),
+                now: debt.clone(),
+                owed: None,
+            };
+        }
+        let on_record = debt.clone().with_settings(&before);
+        let mut at_once = on_record.clone();
+        for settings in &mut at_once.settings {
+            settings.remove(LOGIN_RETRY);
+        }
+        Self {
+            on_record,
+            now: at_once,
+            owed: Some(owed),
+        }
     }
 }
 
@@ -111,6 +160,12 @@ pub fn before_reload(found: Settings, on_record: Settings) -> Settings {
         before.extend(on_record);
     }
     before
+}
+
+/// Whether an operation owes only what it had on record for later: by now, its time has come.
+fn has_waited(debt: &Debt) -> bool {
+    let mut keys = debt.settings.iter().flat_map(Settings::keys);
+    debt.paused.is_empty() && debt.disabled.is_empty() && keys.all(|key| key == LOGIN_RETRY)
 }
 
 /// Whether a RELOAD of ours was the last thing that changed all settings of the process.
@@ -215,8 +270,7 @@ impl Sequence {
     /// From RELOAD on; see [`Owed::new`].
     pub(super) fn owe_login_retry(&mut self, since: Instant) {
         let owed = Owed::new(self.plan.token.clone(), &self.before, since);
-        let differs = |value: &String| value != HASTY && !value.is_empty();
-        if owed.values.iter().any(differs) {
+        if owed.is_due_to_anybody() {
             self.owed = Some(owed);
         }
     }

@@ -8,6 +8,7 @@ use crate::core::pooler::LOGIN_RETRY;
 use crate::core::worker::HASTY;
 use crate::generation::Generation;
 
+mod clearing;
 mod giving_up;
 
 pub(super) fn plan() -> Plan {

@@ -11,7 +11,6 @@ use super::Worker;
 use crate::config::WithoutNode;
 use crate::core::debt::Debt;
 use crate::core::pooler::Observation;
-use crate::core::sequence::Owed;
 
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -54,15 +53,6 @@ impl Worker {
         self.disabling.done = done;
         self.disabling.not_before = Some(now + AGAIN);
         // What is on record now, and what is disabled, is told by a fresh look.
-        self.observation = None;
-    }
-
-    /// What was disabled is enabled again, by this agent or another one.
-    pub fn enabled(&mut self, owed: Option<Owed>) {
-        if owed.is_some() {
-            self.status.owes = true;
-            self.owed = owed;
-        }
         self.observation = None;
     }
 
