@@ -146,8 +146,10 @@ impl<'a> Execution<'a> {
     async fn record(&self) -> StepResult {
         let debt = json(&self.sequence.debt());
         let host = &self.links.host;
-        let (token, lease) = (&self.plan().token, pause::lease(self.plan().pause_limit));
-        done(host.record(token, lease, &debt, &self.links.switch).await)
+        let plan = self.plan();
+        let (lease, replaces) = (pause::lease(plan.pause_limit), plan.replaces.as_deref());
+        let record = host.record(replaces, &plan.token, lease, &debt, &self.links.switch);
+        done(record.await)
     }
 
     async fn pause(&self, database: &str, limit: Duration) -> StepResult {
@@ -181,6 +183,7 @@ impl<'a> Execution<'a> {
             hash: &plan.hash,
             lease: self.sequence.lease(),
             debt: &debt,
+            replaces: plan.replaces.as_deref(),
             // Without a pause, what is owed can wait for an agent.
             switch: match plan.pauses().is_empty() {
                 true => &no_switch,

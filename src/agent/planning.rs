@@ -244,6 +244,7 @@ impl Planner {
             hash_read: observation.file.hash.clone(),
             notes: rendered.notes,
             inherited: inherited(observation),
+            replaces: (observation.file.operation.as_ref()).map(|known| known.token.clone()),
             prepared: false,
             evict: eviction(decision.fault, version, observation, moves),
             enable: crate::core::worker::left_disabled(observation),

@@ -152,6 +152,8 @@ pub struct Plan {
     pub also_resume: BTreeSet<String>,
     /// What an operation before this one still owes: the record of it is replaced by ours.
     pub inherited: Debt,
+    /// The token of that operation, if one is on record.
+    pub replaces: Option<String>,
     /// Whether the file is on the host already: staged when this decision was foreseen.
     pub prepared: bool,
     /// How clients are freed that hang in the failed node.

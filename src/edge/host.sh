@@ -107,6 +107,12 @@ ours() {
     if [ -e "$operation" ]; then read -r owner rest <"$operation"; fi
     [ "$owner" = "$1" ]
 }
+# Whether the operation of TOKEN may take the place of what is on record: of what was read there, or
+# of nothing. What somebody has put there since would be forgotten.
+may_replace() { # TOKEN READ
+    if ours "$1" || [ -z "$owner" ] || [ "$owner" = "$2" ]; then return; fi
+    fail 26 "operation $owner is on record, not $2"
+}
 # One line: TOKEN BOOT_ID EXPIRES(seconds of uptime) JSON
 record() {
     printf '%s %s %s %s\n' "$1" "$boot" "$((uptime + $2))" "$3" >"$operation.$1" &&
@@ -131,7 +137,7 @@ guarded_record() { # TOKEN LEASE_SECONDS JSON WAYS...
 # The arguments are those of activate. With the record that is there already, its switch is.
 record_again() {
     token=$1 lease=$7 debt=$8
-    shift 8
+    shift 9
     if ours "$token"; then set --; fi
     guarded_record "$token" "$lease" "$debt" "$@"
 }
@@ -236,15 +242,13 @@ verb_can_undo() { # CANDIDATES...: see `$switch`
     # Without the lock: a console may take its time.
     timeout 4 sh -c "$switch" repoint-switch try "$@" || :
 }
-verb_record() { # TOKEN LEASE_SECONDS JSON WAYS...: what will be owed, in place of any other's
+verb_record() { # READ TOKEN LEASE_SECONDS JSON WAYS...: what will be owed, in place of READ's
     take_lock
+    may_replace "$2" "$1"
+    shift
     guarded_record "$@"
 }
-verb_record_alone() { # As record, unless something is on record: it then says so, and does nothing
-    take_lock
-    if [ -s "$operation" ]; then printf busy; else guarded_record "$@"; fi
-}
-verb_activate() { # TOKEN NUMBER NODE_ID HASH_READ SHA256 WRITER LEASE_SECONDS JSON WAYS...
+verb_activate() { # TOKEN NUMBER NODE_ID HASH_READ SHA256 WRITER LEASE_SECONDS JSON READ WAYS...
     take_lock
     staged=${beside}staged-$6-$5
     hash_both
@@ -254,6 +258,7 @@ verb_activate() { # TOKEN NUMBER NODE_ID HASH_READ SHA256 WRITER LEASE_SECONDS J
     fi
     [ "$hash" = "$4" ] || fail 21 "$file is not the one that was read"
     [ "$hash_staged" = "$5" ] || fail 25 "$staged is gone or damaged"
+    may_replace "$1" "$9"
     # It may have been staged long ago.
     dress || fail 24 "cannot give $staged the owner and mode of $file as $(id -un)"
     record_again "$@"
@@ -352,7 +357,7 @@ while IFS=' ' read -r ticket verb count length; do
     status=0
     case $verb in
     ping) ;;
-    inspect | stage | can_undo | record | record_alone | activate | rollback | update | settle | \
+    inspect | stage | can_undo | record | activate | rollback | update | settle | \
         exchange | stamp)
         find_file
         # In a shell of its own: the lock and `fail` end with it.

@@ -59,6 +59,8 @@ pub struct Activation<'a> {
     pub lease: Duration,
     /// What is owed from now on.
     pub debt: &'a str,
+    /// The operation whose place it takes: the one that was read, if there was any.
+    pub replaces: Option<&'a str>,
     /// What undoes it when its time is over, should there be something to undo.
     pub switch: &'a Switch,
 }
@@ -186,7 +188,7 @@ impl RemoteHost {
     ///
     /// # Errors
     /// [`RemoteError::Superseded`], [`RemoteError::Changed`]: not done, and someone else did
-    /// something. [`RemoteError::NotStaged`]: not done; it can be staged anew. After
+    /// something; so did who is on record, with [`RemoteError::Occupied`]. [`RemoteError::NotStaged`]: not done; it can be staged anew. After
     /// [`RemoteError::Lost`] it must be read whether it was done.
     pub async fn activate(&self, activation: &Activation<'_>) -> Result<(), RemoteError> {
         let generation = activation.generation;
@@ -207,6 +209,7 @@ impl RemoteHost {
             &writer,
             &lease,
             activation.debt,
+            activation.replaces.unwrap_or(NO_OPERATION),
         ];
         arguments.extend(activation.switch.words());
         self.verb("activate", &arguments, &[]).await.map(drop)
@@ -359,6 +362,8 @@ impl RemoteHost {
     }
 }
 
+/// What the host is told when nothing is expected to be on record.
+pub const NO_OPERATION: &str = "none";
 const NOT_A_SHELL: &str = "the answer is not that of a plain `sh`";
 
 /// Starts the shell on a host, and has it look for the first time.

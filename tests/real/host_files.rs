@@ -342,3 +342,50 @@ fn an_empty_record_is_none() {
     let recorded = verbs.runtime.block_on(record_alone);
     assert!(!recorded.expect("an answer"), "something was on record");
 }
+
+/// An agent that sees no node may disable an entry just when the other one, which sees one, moves
+/// it: what it has put on record is not forgotten by that.
+#[test]
+fn an_operation_that_was_recorded_since_is_not_replaced() {
+    let host = Host::start();
+    let verbs = Verbs::open(&host, "");
+    let (first, file, none) = (verbs.inspect().hash, File::new(1, ""), Switch::default());
+    verbs.stage(&file).expect("it is staged");
+    let (theirs, debt) = ("2-2-2-2", r#"{"disabled":["app"]}"#);
+    let record = verbs.open.record_alone(theirs, LEASE, debt, &none);
+    assert!(verbs.runtime.block_on(record).expect("an answer"));
+
+    let said = verbs.record("{}").map_err(|error| error.to_string());
+    assert_eq!(
+        said,
+        Err("operation 2-2-2-2 is on record, not none".to_owned())
+    );
+    for read in [None, Some("2-1-1-1")] {
+        let refused = verbs.activate_for(read, &file, &first);
+        assert!(
+            matches!(refused, Err(RemoteError::Occupied(_))),
+            "{refused:?}"
+        );
+    }
+    let found = verbs.inspect();
+    assert_eq!(found.content, Some(Host::FIRST.into()));
+    let operation = found.operation.expect("it is still on record");
+    assert_eq!(
+        (operation.token.as_str(), operation.debt.as_str()),
+        (theirs, debt)
+    );
+
+    verbs
+        .activate_for(Some(theirs), &file, &first)
+        .expect("it was read");
+    let found = verbs.inspect();
+    assert_eq!(found.content.as_ref(), Some(&file.content));
+    assert_eq!(found.operation.expect("it is on record").token, TOKEN);
+    verbs.settle().expect("nothing is owed");
+    // One that has ended since is in nobody's way.
+    let (next, before) = (File::new(2, ""), found.hash);
+    verbs.stage(&next).expect("it is staged");
+    verbs
+        .activate_for(Some(theirs), &next, &before)
+        .expect("nothing is on record");
+}

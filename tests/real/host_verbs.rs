@@ -80,12 +80,22 @@ impl Verbs {
     }
 
     pub(crate) fn record(&self, debt: &str) -> Result<(), RemoteError> {
-        let record = self.open.record(TOKEN, LEASE, debt, &self.switch);
+        let record = self.open.record(None, TOKEN, LEASE, debt, &self.switch);
         self.runtime.block_on(record)
     }
 
     /// In place of the file that hashes to `hash_read`.
     pub(crate) fn activate(&self, file: &File, hash_read: &str) -> Result<(), RemoteError> {
+        self.activate_for(None, file, hash_read)
+    }
+
+    /// The same, where the operation `replaces` was on record.
+    pub(crate) fn activate_for(
+        &self,
+        replaces: Option<&str>,
+        file: &File,
+        hash_read: &str,
+    ) -> Result<(), RemoteError> {
         let activation = Activation {
             token: TOKEN,
             writer: NodeId(1),
@@ -94,6 +104,7 @@ impl Verbs {
             hash: &file.hash,
             lease: LEASE,
             debt: "{}",
+            replaces,
             switch: &self.switch,
         };
         self.runtime.block_on(self.open.activate(&activation))

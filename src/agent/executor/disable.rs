@@ -16,7 +16,7 @@ use crate::core::debt::Debt;
 use crate::core::pooler::Operation;
 use crate::core::routing::Routing;
 use crate::edge::admin_console::{Console, disable_command};
-use crate::edge::remote::RemoteError;
+use crate::edge::remote::{NO_OPERATION, RemoteError};
 
 /// A query through PgBouncer to a node that is alive takes milliseconds, and some more on a busy
 /// host.
@@ -24,9 +24,6 @@ const QUERY_LIMIT: Duration = Duration::from_millis(600);
 
 /// From the record to the last DISABLE takes milliseconds.
 const LEASE: Duration = Duration::from_secs(3);
-
-/// What the host is told when nothing is expected to be on record.
-const NOTHING: &str = "none";
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +49,7 @@ pub async fn disable(
     let states = links.processes(&[]).await?;
     let file = file_state(&links.host.inspect().await?);
     let known = file.operation.unwrap_or(Operation {
-        token: NOTHING.to_owned(),
+        token: NO_OPERATION.to_owned(),
         expired: true,
         debt: Debt::default(),
     });

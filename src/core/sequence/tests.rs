@@ -36,6 +36,7 @@ pub(super) fn plan() -> Plan {
         hash_read: "old".to_owned(),
         notes: Vec::new(),
         inherited: Debt::default(),
+        replaces: None,
         prepared: false,
         evict: None,
         enable: BTreeSet::new(),

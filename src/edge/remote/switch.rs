@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{RemoteError, RemoteHost};
+use super::{NO_OPERATION, RemoteError, RemoteHost};
 use crate::conninfo::Conninfo;
 
 /// The words of one candidate in the script's verb `can_undo`.
@@ -53,20 +53,23 @@ impl RemoteHost {
     }
 
     /// Puts on record what will be owed should we vanish before `lease` is over, in place of what
-    /// any other operation had there, and sets the switch that then pays it.
+    /// was read there, and sets the switch that then pays it.
     ///
     /// # Errors
-    /// [`RemoteError::Failed`], [`RemoteError::Lost`].
+    /// [`RemoteError::Occupied`]: something else is on record. [`RemoteError::Failed`],
+    /// [`RemoteError::Lost`].
     pub async fn record(
         &self,
+        replaces: Option<&str>,
         token: &str,
         lease: Duration,
         debt: &str,
         switch: &Switch,
     ) -> Result<(), RemoteError> {
-        self.set("record", token, lease, debt, switch)
-            .await
-            .map(drop)
+        let lease = lease.as_secs().to_string();
+        let mut arguments = vec![replaces.unwrap_or(NO_OPERATION), token, &lease, debt];
+        arguments.extend(switch.words());
+        self.verb("record", &arguments, &[]).await.map(drop)
     }
 
     /// As [`RemoteHost::record`], but only if nothing is on record; `false`: something was.
@@ -80,22 +83,10 @@ impl RemoteHost {
         debt: &str,
         switch: &Switch,
     ) -> Result<bool, RemoteError> {
-        let output = self.set("record_alone", token, lease, debt, switch).await?;
-        Ok(output != b"busy")
-    }
-
-    async fn set(
-        &self,
-        verb: &'static str,
-        token: &str,
-        lease: Duration,
-        debt: &str,
-        switch: &Switch,
-    ) -> Result<Vec<u8>, RemoteError> {
-        let lease = lease.as_secs().to_string();
-        let mut arguments = vec![token, &lease, debt];
-        arguments.extend(switch.words());
-        self.verb(verb, &arguments, &[]).await
+        match self.record(None, token, lease, debt, switch).await {
+            Err(RemoteError::Occupied(_)) => Ok(false),
+            otherwise => otherwise.map(|()| true),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ fn plan(evict: Option<Eviction>) -> Plan {
         notes: Vec::new(),
         way: Way::default(),
         inherited: Debt::default(),
+        replaces: None,
         prepared: true,
         evict,
         enable: BTreeSet::new(),
