@@ -104,6 +104,7 @@ impl<'a> Execution<'a> {
         match step {
             Step::Stage => self.stage().await,
             Step::Record => self.record().await,
+            Step::Renew => self.renew().await,
             Step::Pause { database, limit } => self.pause(database, *limit).await,
             Step::Activate => self.activate().await,
             Step::Reload => self.reload().await,
@@ -150,6 +151,14 @@ impl<'a> Execution<'a> {
         let (lease, replaces) = (pause::lease(plan.pause_limit), plan.replaces.as_deref());
         let record = host.record(replaces, &plan.token, lease, &debt, &self.links.switch);
         done(record.await)
+    }
+
+    /// The switch of the record is set, and goes by what is on record.
+    async fn renew(&self) -> StepResult {
+        let (plan, debt) = (self.plan(), json(&self.sequence.debt()));
+        let (lease, none) = (pause::lease(plan.pause_limit), Switch::default());
+        let host = &self.links.host;
+        done(host.record(None, &plan.token, lease, &debt, &none).await)
     }
 
     async fn pause(&self, database: &str, limit: Duration) -> StepResult {

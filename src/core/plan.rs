@@ -54,6 +54,9 @@ pub enum Step {
         /// How long its answer is waited for.
         limit: Duration,
     },
+    /// Put on record again what is owed, just before clients are paused: what came before may have
+    /// taken most of the time that the record leaves to its owner.
+    Renew,
     /// Rename the staged file into place, if nothing newer or other is there, with the debt on
     /// record.
     Activate,
@@ -214,6 +217,9 @@ impl Plan {
         // operator had SET is there again, because that may be what they change.
         let evict = self.evict.map(Step::Evict);
         let kills = self.evict == Some(Eviction::KillDatabase);
+        if kills && !self.pause {
+            steps.push(Step::Renew);
+        }
         steps.extend(evict.clone().filter(|_| kills));
         steps.extend(self.resumes());
         steps.push(Step::PutBack);

@@ -185,6 +185,7 @@ impl Sequence {
                 }
             }
             Step::ReadBackPrevious => self.read_back_previous(result),
+            Step::Renew => self.after_renew(result),
             Step::Evict(eviction) => self.after_evict(eviction, result, now),
             Step::Freed => self.after_freed(result, now),
             Step::EndEviction => self.after_end_eviction(result),
@@ -443,6 +444,7 @@ impl Sequence {
             }
             Step::Stage
             | Step::Record
+            | Step::Renew
             | Step::Pause { .. }
             | Step::Activate
             | Step::Reload

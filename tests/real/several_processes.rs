@@ -1,6 +1,6 @@
 //! A `so_reuseport` set: several processes on one port, each with a console of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Daemon, Pooler, Settings, Twin, rows, wait_until};
@@ -53,6 +53,7 @@ fn each_process_of_a_set_is_redirected() {
 /// A PgBouncer of two processes, the consoles of both, and a daemon that watches it; `after` gets
 /// the name of each step.
 fn two(
+    settings: Settings,
     mut after: impl FnMut(&Pooler, &str) + Send + 'static,
 ) -> (Arc<Cluster>, Twin, [String; 2], Daemon) {
     let builder = Cluster::builder().poolers(1);
@@ -63,7 +64,7 @@ fn two(
     let consoles = [pooler.socket_console(), twin.socket_console()];
     let settings = Settings {
         lines: "log_level = \"debug\"".to_owned(),
-        ..Settings::pausing()
+        ..settings
     };
     let file = cluster.write_config(1, &settings, |toml| {
         let one = format!("console = \"{}\"", pooler.console());
@@ -84,7 +85,7 @@ fn two(
 #[test]
 fn when_the_first_process_falls_silent_the_host_ends_the_pause_of_the_second() {
     let mut stands = false;
-    let (cluster, _twin, consoles, daemon) = two(move |pooler, step| {
+    let (cluster, _twin, consoles, daemon) = two(Settings::pausing(), move |pooler, step| {
         if step.starts_with("Pause") && !std::mem::replace(&mut stands, true) {
             pooler.freeze();
         }
@@ -126,4 +127,46 @@ fn a_process_that_does_not_answer_is_redirected_with_the_others_when_it_is_back(
         let port = cluster.node1().port().to_string();
         assert_eq!(entry(console), (port, "0".to_owned()));
     }
+}
+
+/// A client of this process that hangs as soon as its node does; it tells when it hangs no more.
+fn hanging(console: &str) -> mpsc::Receiver<()> {
+    let conninfo = console.replace("user=admin dbname=pgbouncer", "user=app dbname=app");
+    let mut client = postgres::Client::connect(&conninfo, postgres::NoTls).expect("a login");
+    let (began, begun) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        client.batch_execute("begin; select 1").expect("it begins");
+        began.send(()).expect("it is awaited");
+        let answer = client.batch_execute("select pg_sleep(60)");
+        answer.expect_err("its node is silent");
+        let _nobody_waits = tell.send(());
+    });
+    begun.recv_timeout(DEADLINE).expect("it begins");
+    told
+}
+
+/// Nothing but this daemon would set it again: where clients are not paused, there is no switch.
+#[test]
+fn an_eviction_is_ended_at_the_process_that_lives_when_another_one_falls_silent() {
+    let mut stands = false;
+    let (cluster, _twin, consoles, daemon) = two(Settings::default(), move |pooler, step| {
+        if step.starts_with("Evict") && !std::mem::replace(&mut stands, true) {
+            pooler.freeze();
+        }
+    });
+    let value = || setting(&consoles[1], "query_timeout");
+    assert_eq!(value(), "0");
+    let clients = consoles.each_ref().map(|console| hanging(console));
+    cluster.node2().freeze();
+    daemon.wait_for_log("step=Evict(QueryTimeout)", DEADLINE);
+    wait_until(DEADLINE, "an eviction at the living process", || {
+        value() == "1"
+    });
+    clients[1].recv_timeout(DEADLINE).expect("it hangs no more");
+    wait_until(DEADLINE, "query_timeout as it was", || value() == "0");
+    assert_eq!(setting(&consoles[1], "server_fast_close"), "0");
+    cluster.node2().thaw();
+    cluster.pooler(1).thaw();
+    daemon.wait_for_log("redirect complete", DEADLINE);
 }

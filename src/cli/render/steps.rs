@@ -36,6 +36,7 @@ fn words(step: &Step, plan: &Plan, pgbouncer: &PgBouncer, before: &[Settings]) -
             let why = format!("on a connection of its own, given up after {limit} ms");
             line("console", &pause_command(database), &why)
         }
+        Step::Renew => line("host", "put the pause of KILL on record", ""),
         Step::Activate => {
             let why = "if the file is still the one above";
             line("host", "rename it into place", why)

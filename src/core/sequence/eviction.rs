@@ -44,6 +44,19 @@ impl Sequence {
         }
     }
 
+    /// Without a record that lasts, clients are not paused: they could stay so.
+    pub(super) fn after_renew(&mut self, result: StepResult) {
+        if let StepResult::Failed(why) | StepResult::Lost(why) | StepResult::Superseded(why) =
+            result
+        {
+            self.warnings
+                .push(format!("clients that hang were not freed: {why}"));
+            self.steps.retain(|step| !matches!(step, Step::Evict(_)));
+        } else {
+            self.hold_from_here();
+        }
+    }
+
     pub(super) fn after_evict(&mut self, eviction: Eviction, result: StepResult, now: Instant) {
         if eviction == Eviction::KillDatabase {
             // Whatever the answer: KILL pauses.

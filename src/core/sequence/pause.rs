@@ -43,6 +43,7 @@ pub fn given_up(step: &Step, limit: Duration) -> StepResult {
     let who = match step {
         Step::Stage
         | Step::Record
+        | Step::Renew
         | Step::Activate
         | Step::RestoreFile
         | Step::RecordDebt
@@ -116,6 +117,7 @@ impl Sequence {
         match self.steps.front()? {
             Step::Record | Step::Resume { .. } | Step::EndEviction | Step::KeepSessions => None,
             Step::Stage
+            | Step::Renew
             | Step::Pause { .. }
             | Step::Activate
             | Step::Reload

@@ -249,7 +249,7 @@ fn kill_is_resumed_even_when_its_answer_is_lost() {
     ] {
         let script = [("Evict", vec![answer])];
         let (steps, ..) = play_rounds(without_pause.clone(), &script);
-        assert_eq!(steps, "Evict Resume PutBack RecordDebt Confirm");
+        assert_eq!(steps, "Renew Evict Resume PutBack RecordDebt Confirm");
     }
 }
 
@@ -278,4 +278,26 @@ fn what_an_eviction_will_owe_is_on_record_before_it() {
     };
     let debt = Sequence::new(kill, Instant::now()).debt();
     assert_eq!(debt.paused, BTreeSet::from(["app".to_owned()]));
+}
+
+#[test]
+fn kill_pauses_only_under_a_record_that_is_fresh() {
+    let plan = Plan {
+        pause: false,
+        ..blackhole(Eviction::KillDatabase)
+    };
+    let script = [("Evict", vec![evicted(1, 0)])];
+    let (steps, outcome, ..) = play_rounds(plan.clone(), &script);
+    assert!(steps.starts_with("Renew Evict Resume "), "{steps}");
+    assert_eq!(outcome.end, End::Redirected);
+
+    let gone = StepResult::Failed("another operation is on record".to_owned());
+    let script = [("Renew", vec![gone])];
+    let (steps, outcome, ..) = play_rounds(plan, &script);
+    assert!(!steps.contains("Evict"), "{steps}");
+    assert_eq!(outcome.end, End::Redirected);
+    assert_eq!(
+        outcome.warnings,
+        ["clients that hang were not freed: another operation is on record"]
+    );
 }
