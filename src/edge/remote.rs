@@ -188,8 +188,9 @@ impl RemoteHost {
     ///
     /// # Errors
     /// [`RemoteError::Superseded`], [`RemoteError::Changed`]: not done, and someone else did
-    /// something; so did who is on record, with [`RemoteError::Occupied`]. [`RemoteError::NotStaged`]: not done; it can be staged anew. After
-    /// [`RemoteError::Lost`] it must be read whether it was done.
+    /// something; so did who is on record, with [`RemoteError::Occupied`].
+    /// [`RemoteError::NotStaged`]: not done; it can be staged anew. After [`RemoteError::Lost`] it
+    /// must be read whether it was done.
     pub async fn activate(&self, activation: &Activation<'_>) -> Result<(), RemoteError> {
         let generation = activation.generation;
         let (number, node_id) = (
