@@ -267,6 +267,8 @@ impl World {
                     self.agents[number].looks_at = Some(node);
                 }
                 Action::Announce { .. }
+                | Action::Ask(_)
+                | Action::Aborted { .. }
                 | Action::StandBy { .. }
                 | Action::NoCandidate { .. }
                 | Action::Paused { .. }

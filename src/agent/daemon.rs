@@ -237,6 +237,8 @@ impl Agent {
                 self.wanted.send_replace(Wanted::Nothing);
             }
             Action::Announce { decision, news } => self.announce(decision, news),
+            // Nobody decides together with witnesses yet.
+            Action::Ask(_) | Action::Aborted { .. } => {}
             Action::StandBy { failed } => self.words.stand_by(failed, self.holder),
             Action::NoCandidate { failed } => self.words.no_candidate(failed),
             Action::Paused { failed, pause } => tracing::warn!(

@@ -217,8 +217,12 @@ impl Agreement {
     }
 
     /// What was in force before there were ledgers, as far as files tell: the first thing that
-    /// blank ledgers are taught.
+    /// blank ledgers are taught. Under no agent's number: it must not be taken for anybody's ballot.
     pub fn files_say(&mut self, generation: Generation, active: NodeId) {
+        let generation = Generation {
+            node_id: NodeId(0),
+            ..generation
+        };
         let known = self.genesis.map_or(Generation::NONE, |it| it.generation);
         if generation > known {
             self.genesis = Some(Record {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::config::{Monitoring, NodeId, Reconciliation};
+use crate::core::agreement::Agreement;
 use crate::core::node::Health;
 use crate::core::pause::Pauses;
 use crate::core::plan::Decision;
@@ -17,6 +18,7 @@ use crate::core::worker::{Assignment, InForce, Status};
 use crate::generation::Generation;
 
 mod action;
+mod agreeing;
 mod following;
 mod foreseen;
 mod incident;
@@ -54,6 +56,8 @@ pub struct Cluster {
     /// The last decision of this agent. It is in no file if there was nothing to move.
     last_decided: Generation,
     claim_held: bool,
+    /// `None`: each agent decides for itself.
+    agreement: Option<Agreement>,
     pauses: Pauses,
     /// `None`: nothing is compared with what was decided, but for what an incident asks for.
     reconciliation: Option<Reconciliation>,
@@ -82,6 +86,7 @@ impl Cluster {
             highest: Generation::NONE,
             last_decided: Generation::NONE,
             claim_held: false,
+            agreement: None,
             pauses: Pauses::default(),
             reconciliation: None,
             in_force: None,
@@ -188,6 +193,9 @@ impl Cluster {
     pub fn pooler(&mut self, name: &str, status: Status) {
         self.highest = self.highest.max(status.generation);
         self.learn_in_force(&status);
+        if let Some((agreement, active)) = self.agreement.as_mut().zip(status.file_active) {
+            agreement.files_say(status.generation, active);
+        }
         if let Some(known) = self.poolers.get_mut(name) {
             *known = status;
         }
@@ -206,11 +214,7 @@ impl Cluster {
             .is_some_and(|incident| self.members.is_down(incident.failed));
         let followed = self.followed();
         let paused = self.held_back_by().is_some();
-        let decided = self.next_number(on);
-        let failed = self.incident.as_ref().map(|incident| incident.failed);
-        let all_clear = failed.is_some_and(|failed| self.nothing_left_at(failed));
-        let astray = self.poolers.values().any(|it| !it.astray.is_empty());
-        let news = self.poolers.is_empty() || !all_clear || astray;
+        let news = self.is_news();
         let Some(incident) = self.incident.as_mut() else {
             return;
         };
@@ -219,39 +223,53 @@ impl Cluster {
         }
         // What the one that held it did last may not have been seen yet.
         let looks_again = incident.held_by_other && news && !self.poolers.is_empty();
-        let acts = granted && (still_down || followed) && !paused && !looks_again;
-        if acts {
-            // Even if it has not recovered itself: it is the one that is left.
-            self.members.used(on);
-        }
+        let acts = (still_down || followed) && !paused && !(granted && looks_again);
         incident.held_by_other = match result {
             ClaimResult::Granted => false,
             ClaimResult::Held => true,
             // Who has it is not known now; what that one did last may still not have been seen.
             ClaimResult::Failed(_) => incident.held_by_other,
         };
-        incident.phase = match acts {
-            true => {
-                incident.news |= news;
-                self.last_decided = decided;
-                if incident.news {
-                    self.highest = decided;
-                }
-                let (failed, fault) = (incident.failed, incident.fault);
-                let decision = Decision {
-                    generation: decided,
-                    failed,
-                    active: on,
-                    fault,
-                };
-                Phase::Acting {
-                    decision,
-                    reported: false,
-                }
-            }
-            false => Phase::Unclaimed {
-                retry_at: now + if granted { LOOK_LIMIT } else { CLAIM_INTERVAL },
-            },
+        incident.phase = Phase::Unclaimed {
+            retry_at: now + if granted { LOOK_LIMIT } else { CLAIM_INTERVAL },
+        };
+        match &self.agreement {
+            Some(_) if acts => self.seek_agreement(on, result, now),
+            None if acts && granted => self.decide(on, self.next_number(on)),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Whether something points at the failed node, or may, or at none.
+    fn is_news(&self) -> bool {
+        let failed = self.incident.as_ref().map(|incident| incident.failed);
+        let all_clear = failed.is_some_and(|failed| self.nothing_left_at(failed));
+        let astray = self.poolers.values().any(|it| !it.astray.is_empty());
+        self.poolers.is_empty() || !all_clear || astray
+    }
+
+    /// From here on, PgBouncers are moved.
+    fn decide(&mut self, on: NodeId, generation: Generation) {
+        let news = self.is_news();
+        let Some(incident) = self.incident.as_mut() else {
+            return;
+        };
+        // Even if it has not recovered itself: it is the one that is left.
+        self.members.used(on);
+        incident.news |= news;
+        self.last_decided = generation;
+        if incident.news {
+            self.highest = generation;
+        }
+        let decision = Decision {
+            generation,
+            failed: incident.failed,
+            active: on,
+            fault: incident.fault,
+        };
+        incident.phase = Phase::Acting {
+            decision,
+            reported: false,
         };
     }
 
@@ -283,8 +301,10 @@ impl Cluster {
                 // Only the end of the pause, which is an observation, is waited for.
                 Phase::Unclaimed { .. } if self.held_back_by().is_some() => None,
                 Phase::Unclaimed { retry_at } => Some(self.claim_at(incident, retry_at)),
-                Phase::Claiming { .. } | Phase::Acting { .. } => None,
+                Phase::Claiming { .. } | Phase::Agreeing { .. } | Phase::Acting { .. } => None,
             });
+        let agreement = self.agreement.iter().filter_map(Agreement::wake_at);
+        let claim = claim.chain(agreement);
         checks.chain(claim).chain(self.repair_at()).min()
     }
 
@@ -292,6 +312,9 @@ impl Cluster {
     pub fn next(&mut self, now: Instant) -> Option<Action> {
         self.drop_incident_without_target();
         if let Some(action) = self.open_incident(now) {
+            return Some(action);
+        }
+        if let Some(action) = self.agree(now) {
             return Some(action);
         }
         if let Some(action) = self.advance(now) {
@@ -313,7 +336,8 @@ impl Cluster {
         let asks = |incident: &Incident| matches!(incident.phase, Phase::Claiming { .. });
         let asked_for = self.incident.as_ref().is_some_and(asks);
         let repairs = self.repair_needs_claim();
-        asked_for || repairs || (self.incident.is_some() && self.held_back_by().is_none())
+        let acts = self.incident.is_some() && self.held_back_by().is_none();
+        asked_for || repairs || (acts && !self.waits_for_votes())
     }
 
     fn drop_incident_without_target(&mut self) {
@@ -360,6 +384,10 @@ impl Cluster {
         match incident.phase {
             Phase::Claiming { .. } => None,
             Phase::Unclaimed { retry_at } => self.seek_claim(&incident, retry_at, now),
+            Phase::Agreeing { on } => {
+                self.still_agrees(&incident, on, now);
+                None
+            }
             Phase::Acting { decision, reported } => self.follow_up(decision, reported),
         }
     }

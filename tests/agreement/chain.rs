@@ -144,8 +144,13 @@ impl Chain {
 
     /// Whether this is the latest decision.
     pub(crate) fn is_decided(&self, record: &Record) -> bool {
-        let proposal = self.proposals.get(&record.generation);
-        proposal.is_some_and(|it| it.decided_at.is_some() && it.active == record.active)
+        self.leads_to(record.generation, record.active)
+    }
+
+    /// Whether there is such a decision, and leads there.
+    pub(crate) fn leads_to(&self, generation: Generation, active: NodeId) -> bool {
+        let proposal = self.proposals.get(&generation);
+        proposal.is_some_and(|it| it.decided_at.is_some() && it.active == active)
     }
 
     /// The node of the latest decision.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::NodeId;
+use crate::core::agreement::{Obstacle, Request};
 use crate::core::pause::Pause;
 use crate::core::plan::Decision;
 use crate::generation::Generation;
@@ -44,6 +45,16 @@ pub enum Action {
         /// Whether it is news: something points at the failed node, or may, or at none. Not so for
         /// the agent that stood by and finds everything done.
         news: bool,
+    },
+    /// Ask a witness.
+    Ask(Request),
+    /// A node is down, and the witnesses do not agree to leave it: said once for each failure and
+    /// reason. It is tried again every interval.
+    Aborted {
+        /// The node that failed.
+        failed: NodeId,
+        /// What was in the way.
+        obstacle: Obstacle,
     },
     /// The other agent holds the claim: said once for each failure.
     StandBy {

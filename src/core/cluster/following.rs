@@ -44,7 +44,11 @@ impl Cluster {
     }
 
     pub(super) fn follow_up(&mut self, mut decision: Decision, reported: bool) -> Option<Action> {
-        if let Some(action) = self.superseded(&mut decision) {
+        let later = match self.agreement {
+            Some(_) => self.overtaken(&mut decision),
+            None => self.superseded(&mut decision),
+        };
+        if let Some(action) = later {
             return Some(action);
         }
         let settled = |status: &Status| status.settled == Some(decision.generation);
@@ -90,7 +94,7 @@ impl Cluster {
         None
     }
 
-    fn close_incident(&mut self, failed: NodeId) {
+    pub(super) fn close_incident(&mut self, failed: NodeId) {
         self.incident = None;
         self.members.deal_with(failed);
     }

@@ -18,7 +18,7 @@ impl Cluster {
         let decision = |failed| {
             let active = self.members.heir(failed)?;
             Some(Decision {
-                generation: self.next_number(active),
+                generation: self.next_generation(active),
                 failed,
                 active,
                 fault: Fault::Crash,

@@ -1,9 +1,11 @@
 //! One failure, from the moment when it is found until everything that follows from it is done.
 
 use std::collections::BTreeSet;
+use std::mem::Discriminant;
 use std::time::Instant;
 
 use crate::config::NodeId;
+use crate::core::agreement::Obstacle;
 use crate::core::node::{Fault, Health};
 use crate::core::plan::Decision;
 use crate::generation::Generation;
@@ -12,6 +14,8 @@ use crate::generation::Generation;
 pub(super) enum Phase {
     Unclaimed { retry_at: Instant },
     Claiming { on: NodeId },
+    /// Witnesses are asked whether traffic is to go there.
+    Agreeing { on: NodeId },
     Acting { decision: Decision, reported: bool },
 }
 
@@ -33,6 +37,10 @@ pub(super) struct Incident {
     /// through.
     pub(super) news: bool,
     pub(super) held_by_other: bool,
+    /// Since when the claim is known to be another agent's.
+    pub(super) held_since: Option<Instant>,
+    /// Why nothing was agreed, as it was said last.
+    pub(super) told_obstacle: Option<Discriminant<Obstacle>>,
     pub(super) told_stand_by: bool,
     /// The change of the pause of which was said that it keeps the failure from being acted upon.
     pub(super) told_pause: i64,
@@ -57,6 +65,8 @@ impl Incident {
             returned: false,
             news: false,
             held_by_other: false,
+            held_since: None,
+            told_obstacle: None,
             told_stand_by: false,
             told_pause: 0,
             phase: Phase::Unclaimed { retry_at: begun },
