@@ -217,7 +217,8 @@ impl Agreement {
     }
 
     /// What was in force before there were ledgers, as far as files tell: the first thing that
-    /// blank ledgers are taught. Under no agent's number: it must not be taken for anybody's ballot.
+    /// blank ledgers are taught. Under no agent's number: it must not be taken for anybody's
+    /// ballot.
     pub fn files_say(&mut self, generation: Generation, active: NodeId) {
         let generation = Generation {
             node_id: NodeId(0),

@@ -1,7 +1,7 @@
 //! What a witness remembers of decisions: the words that an agent and a witness have in common.
 //!
-//! Plain values. [`WitnessMemory`] is what a witness does with them, as a model; on a real host
-//! `host.sh` does the same, asked by `edge::remote`, and one suite holds both to it.
+//! Plain values. [`WitnessMemory`] is what a witness does with them; a real host keeps its line on
+//! a disk (`edge::remote`).
 //! What an agent makes of the answers of several witnesses is not decided here.
 //!
 //! A witness promises a ballot, accepts a decision under that promise, learns what a majority has
@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::config::NodeId;
 use crate::generation::Generation;
 
+mod line;
 mod memory;
 
 pub use memory::{HostTime, WitnessMemory};

@@ -331,6 +331,53 @@ stamp() {
     mv -fT -- "$staged" "$file" && sync -- "$directory"
 }
 
+# Sets ledger to the line that this host remembers of decisions; empty when there is none, or when
+# it is nothing that was ever written here: then it is as if there were none.
+read_ledger() {
+    ledger=
+    if [ -e "${beside}ledger" ]; then IFS= read -r ledger <"${beside}ledger"; fi
+    case $ledger in
+    'v1 '*[!0-9A-Za-z.\ -]*) ledger= ;;
+    'v1 '*) ;;
+    *) ledger= ;;
+    esac
+    if [ "${#ledger}" -gt 300 ]; then ledger=; fi
+}
+# Sets hundredths: of a second, since the host was started.
+time_now() {
+    read -r seconds rest </proc/uptime
+    hundredths=${seconds%.*}${seconds#*.}
+}
+tell_ledger() { # VERDICT
+    printf 'verdict %s\nboot %s\nuptime %s\nclock %s\nledger %s\n' \
+        "$1" "$boot" "$hundredths" "$(date +%s)" "$ledger"
+}
+verb_ledger() {
+    read_ledger
+    time_now
+    tell_ledger read
+}
+# The line is exchanged if it is still the one that was read, and before its time is over, which is
+# looked at when nobody else can write any more. It is on disk before anybody is told.
+verb_exchange_ledger() { # READ NEW BOOT HUNDREDTHS
+    take_lock
+    read_ledger
+    time_now
+    if [ "$boot" != "$3" ] || [ "$hundredths" -ge "$4" ]; then
+        tell_ledger late
+    elif [ "$ledger" != "$1" ]; then
+        tell_ledger changed
+    else
+        printf '%s\n' "$2" >"${beside}ledger.new" && sync -- "${beside}ledger.new" &&
+            mv -fT -- "${beside}ledger.new" "${beside}ledger" && sync -- "${beside%/*}" || {
+            rm -f -- "${beside}ledger.new"
+            fail 24 "cannot write ${beside}ledger"
+        }
+        ledger=$2
+        tell_ledger done
+    fi
+}
+
 run() {
     [ -n "$file" ] || fail 24 "no directory for $asked"
     case $verb in stage | stamp) ;; *) exec </dev/null ;; esac
@@ -358,7 +405,7 @@ while IFS=' ' read -r ticket verb count length; do
     case $verb in
     ping) ;;
     inspect | stage | can_undo | record | activate | rollback | update | settle | \
-        exchange | stamp)
+        exchange | stamp | ledger | exchange_ledger)
         find_file
         # In a shell of its own: the lock and `fail` end with it.
         (run "$@")

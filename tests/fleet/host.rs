@@ -86,9 +86,9 @@ impl Host {
     /// The decision that its ledger knows to be made.
     pub(crate) fn decided(&self, now: Duration) -> Option<(Generation, NodeId)> {
         match self.reading(now).memory {
-            Memory::Known(ledger) if ledger.decided => {
-                ledger.accepted.map(|record| (record.generation, record.active))
-            }
+            Memory::Known(ledger) if ledger.decided => ledger
+                .accepted
+                .map(|record| (record.generation, record.active)),
             Memory::Known(_) | Memory::Blank => None,
         }
     }

@@ -141,7 +141,8 @@ impl World {
     fn note(&mut self, what: impl Fn(&Self) -> String) {
         if self.tells {
             let what = what(self);
-            self.told.push(format!("{:>9.3} {what}", self.now.as_secs_f64()));
+            self.told
+                .push(format!("{:>9.3} {what}", self.now.as_secs_f64()));
         }
     }
 
@@ -161,7 +162,9 @@ impl World {
             if self.now >= EVENTS + QUIET {
                 let files: Vec<NodeId> = self.hosts.iter().map(|host| host.file.active).collect();
                 let active = self.chain.active();
-                return Err(format!("no rest: {files:?}, and the decision is {active:?}"));
+                return Err(format!(
+                    "no rest: {files:?}, and the decision is {active:?}"
+                ));
             }
             self.step(EVENTS + QUIET)?;
         }
@@ -170,7 +173,10 @@ impl World {
 
     /// Whether every PgBouncer serves the node that is left, by a decision that its ledger knows.
     fn is_settled(&self, active: NodeId) -> bool {
-        let known = |host: &Host| host.decided(self.now).is_some_and(|(_, node)| node == active);
+        let known = |host: &Host| {
+            host.decided(self.now)
+                .is_some_and(|(_, node)| node == active)
+        };
         let settled = |host: &Host| host.file.active == active && known(host);
         self.chain.active() == Some(active) && self.hosts.iter().all(settled)
     }
@@ -353,7 +359,11 @@ impl World {
         match sent.message {
             Message::Asked(request) => self.asked(agent, host, sent.life, request),
             Message::Activate(command) => self.activate(agent, host, &command),
-            _ => Ok(()),
+            Message::Looked
+            | Message::Answered(_)
+            | Message::Seen(..)
+            | Message::Claimed(_)
+            | Message::Checked(_) => Ok(()),
         }
     }
 
@@ -368,7 +378,9 @@ impl World {
             return Err(format!("{command:?} was not decided"));
         }
         match before.generation > generation {
-            true => Err(format!("host {host} is moved back from {before:?} to {generation}")),
+            true => Err(format!(
+                "host {host} is moved back from {before:?} to {generation}"
+            )),
             false => Ok(()),
         }
     }
@@ -382,7 +394,9 @@ impl World {
             Message::Seen(mut status, mut command) => {
                 let assignment = agent.cluster.assignment();
                 let decision = assignment.decision.filter(|_| assignment.may_act);
-                let settled = decision.as_ref().filter(|it| !status.serves.contains(&it.failed));
+                let settled = decision
+                    .as_ref()
+                    .filter(|it| !status.serves.contains(&it.failed));
                 status.settled = settled.map(|decision| decision.generation);
                 let repairs = assignment.reconciling.filter(|how| how.repairs);
                 let repairs = repairs.and_then(|how| how.in_force);
@@ -452,14 +466,22 @@ impl World {
                     let delay = self.random.millis(20);
                     self.send(number, 0, Message::Checked(node), delay);
                 }
-                _ => {}
+                Action::Announce { .. }
+                | Action::Aborted { .. }
+                | Action::StandBy { .. }
+                | Action::NoCandidate { .. }
+                | Action::Paused { .. }
+                | Action::Reappeared { .. }
+                | Action::Report { .. }
+                | Action::Superseded { .. }
+                | Action::NotReplicating { .. } => {}
             }
         }
         let decision = self.agents[number].cluster.assignment().decision;
         match decision {
-            Some(it) if !self.chain.leads_to(it.generation, it.active) => {
-                Err(format!("agent {number} carries out {it:?}, which was not decided"))
-            }
+            Some(it) if !self.chain.leads_to(it.generation, it.active) => Err(format!(
+                "agent {number} carries out {it:?}, which was not decided"
+            )),
             _ => Ok(()),
         }
     }

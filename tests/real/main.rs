@@ -43,6 +43,7 @@ mod host_steps;
 mod host_sudo;
 mod hostile_data;
 mod killed_daemon;
+mod ledger;
 mod libpq_files;
 mod local_only;
 mod log_format;

@@ -12,11 +12,20 @@ use crate::generation::Generation;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
-    Unclaimed { retry_at: Instant },
-    Claiming { on: NodeId },
+    Unclaimed {
+        retry_at: Instant,
+    },
+    Claiming {
+        on: NodeId,
+    },
     /// Witnesses are asked whether traffic is to go there.
-    Agreeing { on: NodeId },
-    Acting { decision: Decision, reported: bool },
+    Agreeing {
+        on: NodeId,
+    },
+    Acting {
+        decision: Decision,
+        reported: bool,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! A witness, as a model: what it does with each command.
 //!
-//! The state of one host's ledger file, with the host's time as an argument. `host.sh` is the other
-//! half, which does the same on a disk, under a lock; so what is decided here is decided there in
-//! the same order. Whoever simulates a host that loses or restores its disk keeps a clone.
+//! The state of one host's ledger file, with the host's time as an argument. On a real host it is
+//! one line, which `host.sh` exchanges under a lock if it is still the one that was read, and if
+//! it is not too late: `edge::remote` reads the line, has this decide what becomes of it, and asks
+//! for that. Whoever simulates a host that loses or restores its disk keeps a clone.
 
 use std::time::Duration;
 
@@ -23,23 +24,23 @@ pub struct HostTime {
 /// What a witness has on its disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WitnessMemory {
-    kept: Option<Kept>,
+    pub(super) kept: Option<Kept>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
-    promised: Generation,
+pub(super) struct Kept {
+    pub(super) promised: Generation,
     /// Boot and uptime of the promise, while it may still be followed by its accept.
-    promise: Option<(String, Duration)>,
-    accepted: Option<KeptRecord>,
-    decided: bool,
+    pub(super) promise: Option<(String, Duration)>,
+    pub(super) accepted: Option<KeptRecord>,
+    pub(super) decided: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct KeptRecord {
-    record: Record,
+pub(super) struct KeptRecord {
+    pub(super) record: Record,
     /// When it was written: its age then is known.
-    at: HostTime,
+    pub(super) at: HostTime,
 }
 
 impl KeptRecord {
@@ -103,6 +104,14 @@ impl WitnessMemory {
             uptime: hundredths(at.uptime),
             memory: self.kept.as_ref().map_or(Memory::Blank, known),
         }
+    }
+
+    /// When the promise that was made last is over.
+    #[must_use]
+    pub fn promise_ends(&self) -> Option<Until> {
+        let (boot, uptime) = self.kept.as_ref()?.promise.clone()?;
+        let uptime = uptime + PROMISE_LASTS;
+        Some(Until { boot, uptime })
     }
 
     /// Promises to refuse whatever is not later than `ballot`, and to accept it for
