@@ -259,6 +259,9 @@ pub struct PgBouncer {
     pub edits: Edits,
     /// As whom the host's commands run, when not as the user of the session: through `sudo -n`.
     pub sudo: Option<SudoUser>,
+    /// What is run on the host to see whether a node can be reached from there, absolute; `None`:
+    /// a connection through the SSH session is tried.
+    pub witness_command: Option<PathBuf>,
     /// Whether the file may be written in place where its directory is not writable.
     pub in_place: bool,
     /// Whether `PAUSE` is used while the file is exchanged.

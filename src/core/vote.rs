@@ -1,7 +1,7 @@
 //! How a witness sees the two nodes of a move, and what vote that makes.
 //!
 //! Pure: [`vote`] turns two sights of one witness into its vote, [`Votes`] counts the votes of one
-//! round and says them in a sentence. Looking is not done here but in `edge::sight`; what follows
+//! round and says them in a sentence. Looking is `edge::remote`'s; what follows
 //! from a round of votes is `core::agreement`'s.
 //!
 //! A vote is for a move: "I cannot reach A *and* I reach B". A witness through which nothing can be
@@ -36,6 +36,34 @@ pub enum Sight {
         /// Why.
         reason: String,
     },
+}
+
+/// How one witness sees both nodes of a move, in one round and in the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sights {
+    /// The node to leave.
+    pub failed: Sight,
+    /// The target.
+    pub next: Sight,
+}
+
+impl Sights {
+    /// Of a witness that could not look.
+    #[must_use]
+    pub fn unknown(reason: &str) -> Self {
+        let reason = reason.to_owned();
+        let sight = Sight::Unknown { reason };
+        Self {
+            failed: sight.clone(),
+            next: sight,
+        }
+    }
+
+    /// See [`vote`].
+    #[must_use]
+    pub fn vote(&self) -> Vote {
+        vote(&self.failed, &self.next)
+    }
 }
 
 /// A witness's vote on leaving one node for another.

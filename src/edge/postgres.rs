@@ -26,6 +26,7 @@ mod tls;
 
 pub use error::PostgresError;
 use error::{classify, classify_io};
+pub use login::is_read_only;
 
 /// How long one attempt may take when the connection string has no `connect_timeout`; repmgr's
 /// default too.
@@ -172,6 +173,25 @@ pub async fn connect_unix(
         .map_err(|_| PostgresError::Silent(limit))?
 }
 
+/// Connects through the unix socket `path`, behind which the TCP port of `address` is: TLS, names
+/// and passwords are as for the address. `conninfo` is complete; the caller has the deadline.
+///
+/// # Errors
+/// As [`connect`], but for [`PostgresError::Silent`].
+pub(super) async fn connect_forwarded(
+    conninfo: &Conninfo,
+    address: &Address,
+    path: &Path,
+) -> Result<Session, PostgresError> {
+    let conninfo = with_password(conninfo, address);
+    let open = || async {
+        // The socket is on this machine: that it fails says nothing about the server.
+        let stream = UnixStream::connect(path).await;
+        stream.map_err(|error| PostgresError::Unusable(format!("a forwarded socket: {error}")))
+    };
+    negotiate(&conninfo, address, open).await
+}
+
 /// Asks a node for a sign of life: a new login unless `session` still works, and a trivial query.
 ///
 /// The query is `pg_postmaster_start_time()`, which also tells the node from any other: a query
@@ -232,10 +252,10 @@ fn judge(error: &PostgresError) -> Probe {
             fault: Fault::Blackhole,
             reason,
         },
-        // Starting up, shutting down, crashed: class 57P. Everything else is said by a live server
-        // that does not want *us*: wrong password, no database, too many connections. Sending its
-        // clients away for that would turn a mistake into an outage.
-        PostgresError::Answered { sqlstate, .. } if sqlstate.starts_with("57P") => Probe::Failed {
+        // Everything else is said by a live server that does not want *us*: wrong password, no
+        // database, too many connections. Sending its clients away for that would turn a mistake
+        // into an outage.
+        PostgresError::Answered { .. } if error.is_out_of_service() => Probe::Failed {
             fault: Fault::Crash,
             reason,
         },
@@ -257,16 +277,25 @@ async fn connect_to(conninfo: &Conninfo, address: &Address) -> Result<Session, P
         require_peer(conninfo, &stream)?;
         return start(stream, conninfo, None, &Name::default()).await;
     }
-    let name = &Name {
-        asked: address.host.clone().unwrap_or_default(),
-        told: address.host.clone().unwrap_or_else(|| host.to_owned()),
-    };
+    negotiate(conninfo, address, || tcp(conninfo, host, address.port)).await
+}
+
+/// Logs in over TCP, with TLS as `sslmode` says; `open` opens one stream to the server each time.
+async fn negotiate<S, F>(
+    conninfo: &Conninfo,
+    address: &Address,
+    open: impl Fn() -> F,
+) -> Result<Session, PostgresError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug + 'static,
+    F: Future<Output = Result<S, PostgresError>>,
+{
+    let name = &Name::of(address);
     let mode = conninfo
         .sslmode()
         .map_err(|e| PostgresError::Unusable(chain(&e)))?;
     let first = (mode != SslMode::Disable && mode != SslMode::Allow).then_some(mode);
-    let stream = tcp(conninfo, host, address.port).await?;
-    let error = match start(stream, conninfo, first, name).await {
+    let error = match start(open().await?, conninfo, first, name).await {
         Ok(session) => return Ok(session),
         Err(error) => error,
     };
@@ -281,8 +310,7 @@ async fn connect_to(conninfo: &Conninfo, address: &Address) -> Result<Session, P
     if matches!(error, PostgresError::Refused(_) | PostgresError::Silent(_)) {
         return Err(error);
     }
-    let stream = tcp(conninfo, host, address.port).await?;
-    start(stream, conninfo, second, name)
+    start(open().await?, conninfo, second, name)
         .await
         .map_err(|_| error)
 }
@@ -294,6 +322,16 @@ struct Name {
     asked: String,
     /// The same, or the address. This is told to the server.
     told: String,
+}
+
+impl Name {
+    fn of(address: &Address) -> Self {
+        let (host, hostaddr) = (address.host.as_ref(), address.hostaddr.as_ref());
+        Self {
+            asked: host.cloned().unwrap_or_default(),
+            told: host.or(hostaddr).cloned().unwrap_or_default(),
+        }
+    }
 }
 
 /// `requirepeer`: the server must run as this user.

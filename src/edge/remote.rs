@@ -22,11 +22,13 @@ use crate::generation::Generation;
 
 mod beside;
 mod error;
+mod forward;
 mod handshake;
 mod inspection;
 mod ledger;
 mod session;
 mod shell;
+mod sight;
 mod switch;
 
 pub use error::RemoteError;
@@ -35,6 +37,7 @@ pub use inspection::{Inspection, OperationRecord};
 pub use ledger::KeptLedger;
 use session::SharedSession;
 use shell::{Answer, Broken, Shell, Start};
+pub use sight::LOOK_LIMIT;
 pub use switch::{Place, Switch};
 
 /// One verb of the script. It takes the lock for at most 3 s.
@@ -73,6 +76,8 @@ pub struct RemoteHost {
     name: String,
     /// `None` for this machine.
     ssh: Option<Ssh>,
+    /// What looks at a node from there, instead of a forwarded stream.
+    witness_command: Option<PathBuf>,
     /// Does one verb at a time. Taken out for as long as a verb is under way, and put back only
     /// with its whole answer: after any other end nothing more is tried here, because nobody knows
     /// what the next answer would be an answer to, and each try would wait as long again.
@@ -126,6 +131,7 @@ impl RemoteHost {
             Ok(shell) => Ok(Self {
                 name,
                 ssh,
+                witness_command: pgbouncer.witness_command.clone(),
                 shell: Mutex::new(Some(shell)),
             }),
             Err(error) => {

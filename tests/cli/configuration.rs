@@ -32,8 +32,8 @@ repoint.toml:42: runtime_directory: `run` is relative; write a path that begins 
 repoint.toml:53: node[2].node_name: expected a string, found an integer
 repoint.toml:56: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`
 repoint.toml:58: pgbouncer[pgb1].pasue: unknown key; did you mean `pause`? (the keys here are \
-`name`, `ssh`, `ssh_config`, `local`, `console`, `file`, `template`, `edits`, `sudo`, `in_place`, \
-`pause`, `early_pause`, `without_node`, `home`, `settings`, `database`)
+`name`, `ssh`, `ssh_config`, `local`, `witness_command`, `console`, `file`, `template`, `edits`, \
+`sudo`, `in_place`, `pause`, `early_pause`, `without_node`, `home`, `settings`, `database`)
 ";
     for command in COMMANDS {
         let place = Place::with_configuration(&text);

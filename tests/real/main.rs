@@ -92,3 +92,4 @@ mod tls;
 mod unreachable_pooler;
 mod whole_ini;
 mod without_node;
+mod witness;

@@ -75,6 +75,7 @@ struct Draft<'a> {
     template: Option<Template>,
     edits: Option<Edits>,
     sudo: Option<Option<SudoUser>>,
+    witness_command: Option<Option<PathBuf>>,
     in_place: Option<bool>,
     pause: Option<PausePolicy>,
     early_pause: Option<Option<Duration>>,
@@ -86,10 +87,16 @@ struct Draft<'a> {
 
 fn draft(mut table: Table<'_>) -> Draft<'_> {
     let mut rendered = false;
+    let line = table.line();
+    let name = table.require("name", "name = \"pgb1\"").and_then(name_of);
+    let host = host(&mut table);
+    let witness_command = table
+        .get("witness_command")
+        .map_or(Some(None), |value| witness_command(&value, host.as_ref()));
     let draft = Draft {
-        line: table.line(),
-        name: table.require("name", "name = \"pgb1\"").and_then(name_of),
-        host: host(&mut table),
+        line,
+        name,
+        host,
         consoles: table
             .require("console", "console = \"host=… port=6432 user=…\"")
             .and_then(|value| consoles(&value)),
@@ -104,6 +111,7 @@ fn draft(mut table: Table<'_>) -> Draft<'_> {
             .get("edits")
             .map_or(Some(Edits::default()), |value| edits(&value, rendered)),
         sudo: table.get("sudo").map_or(Some(None), |value| sudo(&value)),
+        witness_command,
         in_place: table
             .get("in_place")
             .map_or(Some(false), |value| value.boolean()),
@@ -138,6 +146,7 @@ fn pgbouncer(draft: Draft<'_>) -> Option<(String, PgBouncer)> {
         template: draft.template?,
         edits: draft.edits?,
         sudo: draft.sudo?,
+        witness_command: draft.witness_command?,
         in_place: draft.in_place?,
         pause: draft.pause?,
         early_pause: draft.early_pause?,
@@ -334,6 +343,15 @@ fn sudo(value: &Value<'_>) -> Option<Option<SudoUser>> {
         return None;
     }
     Some(Some(SudoUser(user.to_owned())))
+}
+
+/// This machine needs no command to look for itself.
+fn witness_command(value: &Value<'_>, host: Option<&Host>) -> Option<Option<PathBuf>> {
+    if host == Some(&Host::Local) {
+        value.problem("contradicts `local = true`; it is run through `ssh`");
+        return None;
+    }
+    absolute(value).map(Some)
 }
 
 fn consoles(value: &Value<'_>) -> Option<Vec<Conninfo>> {

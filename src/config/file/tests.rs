@@ -681,6 +681,22 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "ssh = \"pgb1\"\n",
+        "local = true\nwitness_command = \"/x\"\n",
+        &[
+            "16: pgbouncer[pgb1].witness_command: contradicts `local = true`; it is run \
+             through `ssh`",
+        ],
+    ),
+    (
+        "ssh = \"pgb1\"\n",
+        "ssh = \"pgb1\"\nwitness_command = \"x -y\"\n",
+        &[
+            "16: pgbouncer[pgb1].witness_command: `x -y` is relative; write a path that begins \
+             with `/`",
+        ],
+    ),
+    (
+        "ssh = \"pgb1\"\n",
         "local = false\n",
         &["13: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`"],
     ),
@@ -846,8 +862,8 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "file = \"/f\"\nhosts = 1\n",
         &[
             "18: pgbouncer[pgb1].hosts: unknown key (the keys here are `name`, `ssh`, \
-     `ssh_config`, `local`, `console`, `file`, `template`, `edits`, `sudo`, `in_place`, \
-     `pause`, `early_pause`, `without_node`, `home`, `settings`, \
+     `ssh_config`, `local`, `witness_command`, `console`, `file`, `template`, `edits`, `sudo`, \
+     `in_place`, `pause`, `early_pause`, `without_node`, `home`, `settings`, \
      `database`)",
         ],
     ),

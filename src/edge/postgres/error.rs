@@ -34,6 +34,14 @@ pub enum PostgresError {
     Unusable(String),
 }
 
+impl PostgresError {
+    /// Whether a server says that it is starting up, shutting down or has crashed: class 57P.
+    #[must_use]
+    pub fn is_out_of_service(&self) -> bool {
+        matches!(self, Self::Answered { sqlstate, .. } if sqlstate.starts_with("57P"))
+    }
+}
+
 pub(super) fn classify(error: tokio_postgres::Error) -> PostgresError {
     if let Some(answer) = error.as_db_error() {
         return PostgresError::Answered {

@@ -55,14 +55,7 @@ pub(super) async fn accept(
         None | Some("any" | "prefer-standby") => return Ok(()),
         Some(wanted) => wanted,
     };
-    let query = "SELECT pg_is_in_recovery() AS standby, \
-                 current_setting('transaction_read_only') AS read_only";
-    let rows = session.simple(query, limit).await?;
-    let is = |column: &str, value: &str| {
-        let cell = rows.first().and_then(|row| row.get(column));
-        cell.is_some_and(|cell| cell == value)
-    };
-    let (standby, read_only) = (is("standby", "t"), is("read_only", "on"));
+    let (standby, read_only) = kind(session, limit).await?;
     match wanted {
         "read-write" if read_only || standby => refuse("session is read-only"),
         "read-only" if !read_only && !standby => refuse("session is not read-only"),
@@ -74,4 +67,25 @@ pub(super) async fn accept(
              standby or prefer-standby",
         ),
     }
+}
+
+/// Whether the server is in recovery, and whether the session's transactions are read-only.
+async fn kind(session: &Session, limit: Duration) -> Result<(bool, bool), PostgresError> {
+    let query = "SELECT pg_is_in_recovery() AS standby, \
+                 current_setting('transaction_read_only') AS read_only";
+    let rows = session.simple(query, limit).await?;
+    let is = |column: &str, value: &str| {
+        let cell = rows.first().and_then(|row| row.get(column));
+        cell.is_some_and(|cell| cell == value)
+    };
+    Ok((is("standby", "t"), is("read_only", "on")))
+}
+
+/// Whether the server takes no writes from us.
+///
+/// # Errors
+/// As [`Session::simple`].
+pub async fn is_read_only(session: &Session, limit: Duration) -> Result<bool, PostgresError> {
+    let (standby, read_only) = kind(session, limit).await?;
+    Ok(standby || read_only)
 }
