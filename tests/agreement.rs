@@ -27,8 +27,8 @@ fn run(seed: u64) -> usize {
 
 #[test]
 fn decisions_form_a_chain_whatever_happens() {
-    let moves: usize = (0..1000).map(run).sum();
-    assert!(moves > 1000, "only {moves} moves were decided");
+    let moves: usize = (0..500).map(run).sum();
+    assert!(moves > 500, "only {moves} moves were decided");
 }
 
 #[test]

@@ -15,13 +15,16 @@ use super::nodes::{self, Probed};
 use super::planning::{Planner, PlanningError};
 use super::pooler::Identities;
 use super::recorder::{self, Job};
+use super::witnesses::{self, Witnesses};
 use super::words::Words;
 use crate::config::{Config, NodeId};
+use crate::core::agreement::Obstacle;
 use crate::core::cluster::{Action, ClaimResult, Cluster, Recovery, report};
 use crate::core::node::Health;
 use crate::core::pause::Pause;
 use crate::core::plan::Decision;
 use crate::core::worker::note_foreign;
+use crate::edge::remote::AllTurns;
 use crate::generation::Generation;
 
 /// When the daemon is told to stop, what is under way is brought to its end within this time.
@@ -85,9 +88,12 @@ pub async fn run(
 ) {
     let config = Arc::new(config);
     let (identities, identified) = watch::channel(Identities::new());
-    let mut fleet = match Fleet::start(&config, planners, sockets, &identified) {
-        Ok(fleet) => fleet,
-        Err(error) => {
+    let mut turns = AllTurns::default();
+    let fleet = Fleet::start(&config, planners, sockets, &identified, &mut turns);
+    let witnesses = Witnesses::start(&config, sockets, &mut turns);
+    let (mut fleet, mut witnesses) = match (fleet, witnesses) {
+        (Ok(fleet), Ok(witnesses)) => (fleet, witnesses),
+        (Err(error), _) | (_, Err(error)) => {
             tracing::error!("make a directory for sockets: {error}");
             return;
         }
@@ -119,10 +125,11 @@ pub async fn run(
     agent.say_start();
     tokio::pin!(stop);
     let ending = loop {
-        agent.act(&fleet);
+        agent.act(&fleet, &witnesses);
         tokio::select! {
             Some(probed) = probes.recv() => agent.probed(probed),
             Some((name, status)) = fleet.heard() => agent.cluster.pooler(&name, status),
+            Some(word) = witnesses.heard() => agent.cluster.heard(word, Instant::now()),
             Some(claimed) = claims.recv() => agent.claimed(&claimed),
             Some(heard) = told.recv() => agent.told(heard),
             Some(copy) = paused.recv() => agent.pauses_read(&copy),
@@ -130,7 +137,9 @@ pub async fn run(
             ending = &mut stop => break ending,
         }
     };
-    if !fleet.stop(Instant::now() + STOP_LIMIT).await {
+    let deadline = Instant::now() + STOP_LIMIT;
+    let stopped = tokio::join!(fleet.stop(deadline), witnesses.stop(deadline));
+    if !stopped.0 {
         tracing::warn!("a PgBouncer does not answer; what is owed there is on record on its host");
     }
     let heartbeat = agent.end(ending);
@@ -163,7 +172,8 @@ impl Agent {
         let names = config.pgbouncers.keys().cloned();
         Self {
             cluster: Cluster::new(config.node_id, nodes, names, config.monitoring)
-                .reconciling(config.reconciliation),
+                .reconciling(config.reconciliation)
+                .agreeing(witnesses::agreement(&config, Instant::now())),
             words: Words::new(&config),
             peer_wanted,
             announces_start: false,
@@ -182,6 +192,9 @@ impl Agent {
 
     fn say_start(&mut self) {
         self.words.starting(self.config.monitoring.local_only);
+        if let Some(warning) = witnesses::even_warning(&self.config) {
+            tracing::warn!("{warning}");
+        }
         self.status_at = Some(Instant::now());
         self.say_status();
     }
@@ -215,11 +228,11 @@ impl Agent {
     }
 
     /// Does all that is to be done now; nothing here waits for anything outside.
-    fn act(&mut self, fleet: &Fleet) {
+    fn act(&mut self, fleet: &Fleet, witnesses: &Witnesses) {
         while let Some(action) = self.cluster.next(Instant::now()) {
             // First the workers, then the words.
             fleet.assign(self.cluster.assignment());
-            self.carry_out(action);
+            self.carry_out(action, witnesses);
         }
         fleet.assign(self.cluster.assignment());
         let wanted = self.cluster.probes_peer();
@@ -227,7 +240,7 @@ impl Agent {
             .send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
     }
 
-    fn carry_out(&mut self, action: Action) {
+    fn carry_out(&mut self, action: Action, witnesses: &Witnesses) {
         match action {
             Action::Claim { on } => {
                 self.requests += 1;
@@ -237,8 +250,8 @@ impl Agent {
                 self.wanted.send_replace(Wanted::Nothing);
             }
             Action::Announce { decision, news } => self.announce(decision, news),
-            // Nobody decides together with witnesses yet.
-            Action::Ask(_) | Action::Aborted { .. } => {}
+            Action::Ask(request) => witnesses.ask(request),
+            Action::Aborted { failed, obstacle } => self.aborted(failed, &obstacle),
             Action::StandBy { failed } => self.words.stand_by(failed, self.holder),
             Action::NoCandidate { failed } => self.words.no_candidate(failed),
             Action::Paused { failed, pause } => tracing::warn!(
@@ -258,6 +271,11 @@ impl Agent {
                 self.record(Job::Recovery { node, on, away });
             }
         }
+    }
+
+    fn aborted(&self, failed: NodeId, obstacle: &Obstacle) {
+        let details = self.words.aborted(failed, obstacle);
+        self.record(Job::Aborted { failed, details });
     }
 
     fn announce(&mut self, decision: Decision, news: bool) {

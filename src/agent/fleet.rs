@@ -34,10 +34,11 @@ impl Fleet {
         planners: BTreeMap<String, Planner>,
         sockets: &Path,
         identities: &watch::Receiver<Identities>,
+        turns: &mut AllTurns,
     ) -> std::io::Result<Self> {
         let (assignments, assigned) = watch::channel(Assignment::default());
         let (sender, statuses) = mpsc::channel(QUEUE);
-        let (mut tasks, mut turns) = (JoinSet::new(), AllTurns::default());
+        let mut tasks = JoinSet::new();
         for (index, (name, planner)) in planners.into_iter().enumerate() {
             let Some(pgbouncer) = config.pgbouncers.get(&name).cloned() else {
                 continue;

@@ -16,7 +16,7 @@ use crate::core::sequence::{Lost, Owed, is_hasty, lost};
 use crate::core::worker::{Depth, HASTY};
 use crate::edge::admin_console::{Console, ConsoleError, set_command};
 use crate::edge::chain;
-use crate::edge::remote::{Inspection, Place, RemoteError, RemoteHost, Switch, Turns};
+use crate::edge::remote::{Inspection, Place, RemoteError, RemoteHost, Site, Switch, Turns};
 use crate::generation::Generation;
 use crate::render::{header, ini};
 
@@ -63,7 +63,7 @@ impl Links {
         sockets: &Path,
         turns: &Turns,
     ) -> Result<Self, LinkError> {
-        let host = RemoteHost::open(pgbouncer, sockets, turns).await?;
+        let host = RemoteHost::open(&Site::of_pgbouncer(pgbouncer), sockets, turns).await?;
         let consoles = match open_consoles(pgbouncer, &host).await {
             Ok(consoles) => consoles,
             Err(error) => {

@@ -19,6 +19,7 @@ pub mod sockets;
 
 mod claim;
 mod nodes;
+mod witnesses;
 mod words;
 
 /// Target of an event that is a NOTICE in repmgr's words: `tracing::info!(target: NOTICE, …)`.

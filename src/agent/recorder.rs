@@ -122,6 +122,7 @@ impl Recorder {
                 complete,
                 summary,
             } => self.progressed(failed, Some((complete, &summary))),
+            Job::Aborted { failed, details } => self.aborted(failed, details).await,
             Job::Redirect {
                 decision,
                 complete,
@@ -208,6 +209,27 @@ impl Recorder {
         let timestamp = self.write_or_warn(on, row, &details).await;
         let event = bare_event(row, timestamp.unwrap_or_else(local_timestamp), details);
         self.notify(event, self.roles(), node);
+    }
+
+    /// On this host's own node, which the agent may be cut off with.
+    async fn aborted(&mut self, failed: NodeId, details: String) {
+        let config = Arc::clone(&self.config);
+        let mut others = config.nodes.values().filter(|node| node.node_id != failed);
+        let Some(on) = others.next() else {
+            return;
+        };
+        let row = Row {
+            kind: EventKind::RepointFailoverAborted,
+            node: config.node_id,
+            successful: false,
+        };
+        let timestamp = self.write_or_warn(on, row, &details).await;
+        let event = bare_event(row, timestamp.unwrap_or_else(local_timestamp), details);
+        let roles = Roles {
+            failed: Some(failed),
+            ..self.roles()
+        };
+        self.notify(event, roles, on.node_id);
     }
 
     async fn redirected(&mut self, decision: &Decision, complete: bool, details: &str) {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{Config, Node, NodeId};
+use crate::core::agreement::Obstacle;
 use crate::core::plan::Decision;
 
 /// The nodes as people know them, and which of them is this host's.
@@ -98,6 +99,14 @@ impl Words {
             target: super::NOTICE,
             "reconnected to {node} after {seconds} seconds"
         );
+    }
+
+    /// Gives the sentence.
+    pub(super) fn aborted(&self, failed: NodeId, obstacle: &Obstacle) -> String {
+        let name = self.node(failed);
+        let sentence = format!("{name} is not left, and nothing is changed: {obstacle}");
+        tracing::warn!("{sentence}; trying again until it is, or the node is back");
+        sentence
     }
 
     pub(super) fn decided(&self, decision: &Decision) {

@@ -4,7 +4,7 @@
 //! `repmgr.conf`. Which ones are emitted is `core::event::EventKind`.
 
 /// repmgr's event types, in the order of its documentation, and then ours.
-pub const EVENT_NAMES: [&str; 42] = [
+pub const EVENT_NAMES: [&str; 43] = [
     "bdr_failover",
     "bdr_reconnect",
     "bdr_recovery",
@@ -47,5 +47,6 @@ pub const EVENT_NAMES: [&str; 42] = [
     "child_nodes_disconnect_command",
     // Ours.
     "repoint_redirect",
+    "repoint_failover_aborted",
     "repoint_notification",
 ];

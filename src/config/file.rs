@@ -28,6 +28,7 @@ mod databases;
 mod log;
 mod nodes;
 mod pgbouncers;
+mod quorum;
 mod ssh;
 #[cfg(test)]
 mod tests;
@@ -108,6 +109,7 @@ fn config(top: &mut Table<'_>, repmgr_conf: Option<&RepmgrConf>) -> Option<Confi
     let record = nodes::record_details(top, &base.record);
     let runtime_directory = runtime_directory(top);
     let pgbouncers = pgbouncers::read(top, nodes.as_ref());
+    let agreement = quorum::read(top, pgbouncers.as_ref());
     let (nodes, (replication_type, replication)) = (nodes?, types?);
     named?;
     Some(Config {
@@ -119,6 +121,7 @@ fn config(top: &mut Table<'_>, repmgr_conf: Option<&RepmgrConf>) -> Option<Confi
         log: log?,
         pid_file: pid_file?,
         monitoring: monitoring?,
+        agreement: agreement?,
         reconciliation: reconciliation?,
         replication_type,
         replication,

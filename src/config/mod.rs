@@ -21,7 +21,7 @@ mod reader;
 pub mod repmgr_conf;
 mod suggest;
 
-pub use quorum::Quorum;
+pub use quorum::{Agreement, Quorum, WitnessHost};
 
 /// Everything that one agent needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub record: RecordDetails,
     /// How nodes are watched.
     pub monitoring: Monitoring,
+    /// Who has to agree before traffic is moved.
+    pub agreement: Agreement,
     /// How PgBouncers are kept to what was decided.
     pub reconciliation: Reconciliation,
     /// Active-active, or streaming replication that repmgrd watches.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{NodeId, Quorum};
 use crate::core::ledger::{Answer, Fingerprint, Ledger, Record, Until};
-use crate::core::vote::Sight;
+use crate::core::vote::Sights;
 use crate::generation::Generation;
 
 mod backoff;
@@ -104,15 +104,6 @@ pub struct Request {
     pub see: Option<Move>,
 }
 
-/// How a witness sees the nodes of a move.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sights {
-    /// The node to leave.
-    pub failed: Sight,
-    /// The node to go to.
-    pub next: Sight,
-}
-
 /// The answer of one witness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
@@ -146,6 +137,21 @@ pub enum Obstacle {
     Cooldown(Duration),
     /// Another agent asks for promises at the same time.
     Contest,
+}
+
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Votes(votes) => write!(f, "partition suspected: {votes}"),
+            Self::Ledgers(ledgers) => f.write_str(ledgers),
+            Self::Cooldown(left) => write!(
+                f,
+                "traffic was moved a short time ago, and `failover_cooldown` has {} s left",
+                left.as_secs() + 1
+            ),
+            Self::Contest => f.write_str("another agent asks for a decision at the same time"),
+        }
+    }
 }
 
 /// One agent's side.

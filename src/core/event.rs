@@ -25,6 +25,8 @@ pub enum EventKind {
     BdrReconnect,
     /// A PgBouncer was pointed at another node, or could not be.
     RepointRedirect,
+    /// A node has failed for this agent, and is not left: its witnesses do not agree.
+    RepointFailoverAborted,
     /// An event that an operator sent by hand.
     RepointNotification,
     /// The agent has begun its work.
@@ -43,11 +45,12 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BdrFailover,
         Self::BdrRecovery,
         Self::BdrReconnect,
         Self::RepointRedirect,
+        Self::RepointFailoverAborted,
         Self::RepointNotification,
         Self::RepmgrdStart,
         Self::RepmgrdShutdown,
@@ -64,6 +67,7 @@ impl EventKind {
             Self::BdrRecovery => "bdr_recovery",
             Self::BdrReconnect => "bdr_reconnect",
             Self::RepointRedirect => "repoint_redirect",
+            Self::RepointFailoverAborted => "repoint_failover_aborted",
             Self::RepointNotification => "repoint_notification",
             Self::RepmgrdStart => "repmgrd_start",
             Self::RepmgrdShutdown => "repmgrd_shutdown",

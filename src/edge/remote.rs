@@ -70,6 +70,47 @@ pub struct Activation<'a> {
     pub switch: &'a Switch,
 }
 
+/// A place on a host where something of ours is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Where it is.
+    pub host: config::Host,
+    /// The managed file. A witness without a PgBouncer has none: only what is kept beside it.
+    pub file: PathBuf,
+    /// Whether the file may be written in place where its directory is not writable.
+    pub in_place: bool,
+    /// As whom commands run there.
+    pub sudo: Option<config::SudoUser>,
+    /// What looks at a node from there, instead of a forwarded stream.
+    pub witness_command: Option<PathBuf>,
+}
+
+impl Site {
+    /// That of a PgBouncer's file.
+    #[must_use]
+    pub fn of_pgbouncer(pgbouncer: &config::PgBouncer) -> Self {
+        Self {
+            host: pgbouncer.host.clone(),
+            file: pgbouncer.file.clone(),
+            in_place: pgbouncer.in_place,
+            sudo: pgbouncer.sudo.clone(),
+            witness_command: pgbouncer.witness_command.clone(),
+        }
+    }
+
+    /// That of a host that only votes.
+    #[must_use]
+    pub fn of_witness(witness: &config::WitnessHost) -> Self {
+        Self {
+            host: witness.host.clone(),
+            file: witness.directory.join("witness"),
+            in_place: false,
+            sudo: None,
+            witness_command: witness.command.clone(),
+        }
+    }
+}
+
 /// An open way to a host.
 #[derive(Debug)]
 pub struct RemoteHost {
@@ -93,18 +134,14 @@ struct Ssh {
 }
 
 impl RemoteHost {
-    /// Opens the way to the host of a PgBouncer and to its file there. `sockets` is a directory of
-    /// this process alone; `turns` are those of the host.
+    /// Opens the way to a host and to what is kept there. `sockets` is a directory of this process
+    /// alone; `turns` are those of the host.
     ///
     /// # Errors
     /// [`RemoteError::Connect`], [`RemoteError::NoCommand`], [`RemoteError::Sudo`]; that the
     /// directory is not there; [`RemoteError::Lost`].
-    pub async fn open(
-        pgbouncer: &config::PgBouncer,
-        sockets: &Path,
-        turns: &Turns,
-    ) -> Result<Self, RemoteError> {
-        let (name, ssh) = match &pgbouncer.host {
+    pub async fn open(site: &Site, sockets: &Path, turns: &Turns) -> Result<Self, RemoteError> {
+        let (name, ssh) = match &site.host {
             config::Host::Local => ("local".to_owned(), None),
             config::Host::Ssh {
                 destination,
@@ -122,16 +159,16 @@ impl RemoteHost {
             }
         };
         let start = Start {
-            file: &pgbouncer.file,
-            in_place: pgbouncer.in_place,
-            sudo: pgbouncer.sudo.as_ref().map(|user| user.0.as_str()),
+            file: &site.file,
+            in_place: site.in_place,
+            sudo: site.sudo.as_ref().map(|user| user.0.as_str()),
         };
         let session = ssh.as_ref().map(|ssh| &ssh.session);
         match begin(&name, session, &start).await {
             Ok(shell) => Ok(Self {
                 name,
                 ssh,
-                witness_command: pgbouncer.witness_command.clone(),
+                witness_command: site.witness_command.clone(),
                 shell: Mutex::new(Some(shell)),
             }),
             Err(error) => {

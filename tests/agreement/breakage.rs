@@ -2,11 +2,11 @@
 //! a simulation that does not notice it proves nothing.
 
 use repoint::config::NodeId;
-use repoint::core::agreement::Sights;
 use repoint::core::ledger::{
     Answer, Fingerprint, HostTime, Ledger, Memory, Record, Until, WitnessMemory,
 };
 use repoint::core::vote::Sight;
+use repoint::core::vote::Sights;
 use repoint::generation::Generation;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

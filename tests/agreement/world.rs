@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use repoint::config::{NodeId, Quorum};
 use repoint::core::agreement::{
-    Agreed, Agreement, Ask, Move, Request, Rules, Sights, Standing, Wanted, Word,
+    Agreed, Agreement, Ask, Move, Request, Rules, Standing, Wanted, Word,
 };
 use repoint::core::ledger::{Answer, HostTime, Ledger, Memory, Verdict, WitnessMemory};
-use repoint::core::vote::{Sight, Vote, vote};
+use repoint::core::vote::{Sight, Sights, Vote, vote};
 use repoint::generation::Generation;
 
 use super::breakage::{self, Breakage};

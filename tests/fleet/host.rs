@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use repoint::config::NodeId;
-use repoint::core::agreement::{Ask, Move, Sights};
+use repoint::core::agreement::{Ask, Move};
 use repoint::core::ledger::{Answer, HostTime, Memory, Reading, Until, Verdict, WitnessMemory};
-use repoint::core::vote::{Sight, Vote, vote};
+use repoint::core::vote::{Sight, Sights, Vote, vote};
 use repoint::generation::Generation;
 
 use super::agent::{NODES, index};

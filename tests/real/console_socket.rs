@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use repoint::edge::admin_console;
-use repoint::edge::remote::{RemoteHost, Turns};
+use repoint::edge::remote::{RemoteHost, Site, Turns};
 use rustix::process::Signal;
 
 use crate::fixture::{Cluster, Console, Pooler, Settings, wait_until};
@@ -60,7 +60,8 @@ fn a_console_behind_a_socket_is_opened_again_over_the_same_session() {
     let sockets = cluster.home().path("s");
     cluster.home().create_directory(&sockets);
     let open_three_times = async || {
-        let host = RemoteHost::open(pgbouncer, &sockets, &Turns::default()).await;
+        let host =
+            RemoteHost::open(&Site::of_pgbouncer(pgbouncer), &sockets, &Turns::default()).await;
         let host = host.expect("a session");
         let mut consoles = Vec::new();
         for _ in 0..3 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use repoint::config::{NodeId, PgBouncer};
-use repoint::edge::remote::{Activation, Inspection, RemoteError, RemoteHost, Switch, Turns};
+use repoint::edge::remote::{Activation, Inspection, RemoteError, RemoteHost, Site, Switch, Turns};
 use repoint::generation::Generation;
 use repoint::render::header;
 use tokio::runtime::Runtime;
@@ -54,7 +54,11 @@ impl Verbs {
         let sockets = host.home().path("s");
         host.home().create_directory(&sockets);
         let runtime = runtime();
-        let open = runtime.block_on(RemoteHost::open(pgbouncer, &sockets, &Turns::default()))?;
+        let open = runtime.block_on(RemoteHost::open(
+            &Site::of_pgbouncer(pgbouncer),
+            &sockets,
+            &Turns::default(),
+        ))?;
         Ok(Self {
             runtime,
             open,

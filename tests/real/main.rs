@@ -68,6 +68,7 @@ mod peers;
 mod pid_file;
 mod planned;
 mod proxy_jump;
+mod quorum;
 mod reappeared;
 mod reconcile;
 mod reconnect;

@@ -280,6 +280,8 @@ fn recover(page: &Page, daemons: &[Daemon; 2]) {
             .is_some_and(|line| cells(line).starts_with(begin)),
         "{row}"
     );
+    // The one that was faster has written the event; the other one finds it done.
+    daemons[0].wait_for_log("has recovered after ", DEADLINE);
     assert_in_order(
         &daemons[0],
         &["[NOTICE] node \"node2\" (ID: 2) has recovered after "],

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use repoint::conninfo::Conninfo;
 use repoint::core::vote::{Sight, Sights, Vote};
-use repoint::edge::remote::{LOOK_LIMIT, RemoteHost, Turns};
+use repoint::edge::remote::{LOOK_LIMIT, RemoteHost, Site, Turns};
 use tokio::runtime::Runtime;
 
 use crate::fixture::{Cluster, Node, Settings, process, wait_until};
@@ -53,7 +53,11 @@ impl Witness {
         cluster.home().create_directory(&sockets);
         let runtime = runtime();
         let pgbouncer = &config.pgbouncers["pgb1"];
-        let open = runtime.block_on(RemoteHost::open(pgbouncer, &sockets, &Turns::default()));
+        let open = runtime.block_on(RemoteHost::open(
+            &Site::of_pgbouncer(pgbouncer),
+            &sockets,
+            &Turns::default(),
+        ));
         Self {
             runtime,
             open: open.unwrap_or_else(|error| panic!("{error}")),

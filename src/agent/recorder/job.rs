@@ -50,6 +50,13 @@ pub enum Job {
         /// What became of each.
         details: String,
     },
+    /// A failed node is not left: `repoint_failover_aborted`.
+    Aborted {
+        /// Which.
+        failed: NodeId,
+        /// Why not.
+        details: String,
+    },
     /// Look whether replication with a returned node runs, and if so, mark it active.
     Recovery {
         /// The node that was down.
@@ -81,6 +88,7 @@ impl Job {
             Self::Failover { .. }
             | Self::Progress { .. }
             | Self::Redirect { .. }
+            | Self::Aborted { .. }
             | Self::HookEnded { .. }
             | Self::Stopping(_) => true,
             Self::Prepare(_)

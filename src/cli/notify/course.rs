@@ -19,6 +19,7 @@ use crate::config::{Config, NodeId};
 use crate::core::node::Fault;
 use crate::core::plan::Decision;
 use crate::core::worker::{Assignment, Scope, Status};
+use crate::edge::remote::AllTurns;
 use crate::generation::Generation;
 
 /// The claim is a hint that saves work: it is waited for no longer than this.
@@ -218,7 +219,8 @@ impl Watched {
             .context("make a directory for the sockets of ssh")?;
         // The sender may go: nothing new is learned here.
         let (_, identities) = watch::channel(identities);
-        let fleet = Fleet::start(config, planners, sockets.path(), &identities)
+        let mut turns = AllTurns::default();
+        let fleet = Fleet::start(config, planners, sockets.path(), &identities, &mut turns)
             .context("make a directory for the sockets of ssh")?;
         let known = config.pgbouncers.keys().cloned();
         Ok(Self {

@@ -224,7 +224,8 @@ fn machine(host: &Host) -> Option<Machine<'_>> {
     }
 }
 
-fn host(table: &mut Table<'_>) -> Option<Host> {
+/// Where the commands of a table run: `ssh` with `ssh_config`, or `local`.
+pub(super) fn host(table: &mut Table<'_>) -> Option<Host> {
     let (ssh, config, local) = (
         table.get("ssh"),
         table.get("ssh_config"),

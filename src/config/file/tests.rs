@@ -350,7 +350,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
      `event_notification_password`, `act_on`, `log_format`, `log_level`, \
      `log_file`, `log_status_interval`, `pid_file`, `location`, `priority`, \
      `runtime_directory`, \
-     `pgbouncer`)",
+     `pgbouncer`, `quorum`, `failover_cooldown`, `witness`)",
         ],
     ),
     (
@@ -365,7 +365,8 @@ const CASES: &[(&str, &str, &[&str])] = &[
      `event_notification_command`, `event_notifications`, \
      `event_notification_timeout`, `event_notification_password`, \
      `act_on`, `log_format`, `log_level`, `log_file`, `log_status_interval`, \
-     `pid_file`, `location`, `priority`, `runtime_directory`, `pgbouncer`)",
+     `pid_file`, `location`, `priority`, `runtime_directory`, `pgbouncer`, `quorum`, \
+     `failover_cooldown`, `witness`)",
         ],
     ),
     (
