@@ -16,10 +16,10 @@ pub mod planning;
 pub mod pooler;
 pub mod recorder;
 pub mod sockets;
+pub mod witnesses;
 
 mod claim;
 mod nodes;
-mod witnesses;
 mod words;
 
 /// Target of an event that is a NOTICE in repmgr's words: `tracing::info!(target: NOTICE, …)`.

@@ -29,7 +29,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// The tasks, and the ways to and from them.
 #[derive(Debug)]
-pub(super) struct Witnesses {
+pub struct Witnesses {
     requests: BTreeMap<String, mpsc::Sender<Request>>,
     words: mpsc::Receiver<Word>,
     tasks: JoinSet<()>,
@@ -51,7 +51,8 @@ struct Task {
 
 /// The hosts that have a vote: those of PgBouncers, for each of which the first one by name speaks,
 /// and those that are named besides.
-fn sites(config: &Config) -> BTreeMap<String, Site> {
+#[must_use]
+pub fn sites(config: &Config) -> BTreeMap<String, Site> {
     let mut sites = BTreeMap::new();
     let mut hosts: Vec<&Host> = Vec::new();
     for (name, pgbouncer) in &config.pgbouncers {

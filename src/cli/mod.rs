@@ -24,6 +24,7 @@ mod print;
 mod render;
 mod say;
 mod service;
+mod status;
 mod table;
 
 use exit::Exit;
@@ -79,6 +80,16 @@ enum Command {
     /// Prints for each PgBouncer the file's path, the difference from the file that is there now,
     /// and the steps of a redirect with the exact console commands.
     Render(render::Arguments),
+    /// Show what the PgBouncers' hosts remember of decisions, and how they see both nodes.
+    ///
+    /// A line for each PgBouncer and each `[[witness]]`: whether it has a vote, the decision in its
+    /// ledger and when traffic was moved by it, what it has promised, the decision in the first
+    /// line of the managed file, and each node as it is seen from there. Changes nothing.
+    ///
+    /// Exit status: 0 when enough witnesses have a ledger that can be read, else 25.
+    ///
+    /// Example: repoint -f /etc/repoint/repoint.toml status
+    Status,
     /// Register this node in repmgr.nodes, or take a node out.
     #[command(subcommand)]
     Bdr(bdr::Command),
@@ -138,6 +149,7 @@ async fn run(cli: Cli) -> ExitCode {
         }
         Command::Daemon { arguments, .. } => agent(daemon::run(file, *arguments).await),
         Command::Notify(arguments) => agent(notify::run(file, *arguments).await),
+        Command::Status => agent(status::run(file).await),
         Command::Render(arguments) => agent(render::run(file, &arguments).await),
         Command::Bdr(command) => {
             let voice = command.voice();

@@ -27,11 +27,11 @@ repoint: `repoint.toml` is not usable, nothing was done; 7 problems:
 repoint.toml:10: monitor_interval: `parsecs` is no unit; the units are `ms`, `s`, `m` and `h` \
 (a duration from 10ms to 1h is expected)
 repoint.toml:11: reconnect_attempts: expected an integer, found a string
-repoint.toml:24: event_notifications: `bdr_failovr` is no event type; did you mean `bdr_failover`?
-repoint.toml:42: runtime_directory: `run` is relative; write a path that begins with `/`
-repoint.toml:53: node[2].node_name: expected a string, found an integer
-repoint.toml:56: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`
-repoint.toml:58: pgbouncer[pgb1].pasue: unknown key; did you mean `pause`? (the keys here are \
+repoint.toml:27: event_notifications: `bdr_failovr` is no event type; did you mean `bdr_failover`?
+repoint.toml:45: runtime_directory: `run` is relative; write a path that begins with `/`
+repoint.toml:56: node[2].node_name: expected a string, found an integer
+repoint.toml:59: pgbouncer[pgb1].ssh: missing; write `ssh = \"user@host\"` or `local = true`
+repoint.toml:61: pgbouncer[pgb1].pasue: unknown key; did you mean `pause`? (the keys here are \
 `name`, `ssh`, `ssh_config`, `local`, `witness_command`, `console`, `file`, `template`, `edits`, \
 `sudo`, `in_place`, `pause`, `early_pause`, `without_node`, `home`, `settings`, `database`)
 ";
@@ -107,7 +107,7 @@ fn a_conninfo_that_pgbouncer_cannot_be_given_is_refused() {
         (
             "dbname=bdrtest user=repmgr",
             "; 1 problem:\n\
-             repoint.toml:49: node[1].conninfo: no `host` or `hostaddr`; PgBouncer needs one",
+             repoint.toml:52: node[1].conninfo: no `host` or `hostaddr`; PgBouncer needs one",
         ),
     ] {
         let line = format!("conninfo = \"{conninfo}\"");

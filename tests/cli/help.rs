@@ -20,6 +20,7 @@ Commands:
   notify   Redirect the PgBouncers because repmgrd says so: name this as its
            event_notification_command
   render   Show what would be done, and do nothing
+  status   Show what the PgBouncers' hosts remember of decisions, and how they see both nodes
   bdr      Register this node in repmgr.nodes, or take a node out
   cluster  Show the nodes and what happened to them
   node     Show or check this host's node

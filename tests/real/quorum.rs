@@ -233,3 +233,64 @@ fn a_host_without_a_pgbouncer_votes_in_place_of_one_that_is_away() {
     // Not ours any more.
     assert_eq!(cluster.pooler(3).served_port("app"), cluster.node2().port());
 }
+
+/// What `repoint status` says, with its exit status; what differs from run to run is `N`.
+fn status(cluster: &Cluster, file: &std::path::Path) -> (Option<i32>, String) {
+    let file = file.display().to_string();
+    let output = cluster.repoint(&["-f", &file, "status"]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let words = text.lines().map(|line| {
+        let cells = line.split('|').map(str::trim);
+        let cells = cells.map(|cell| match cell.strip_suffix(" s ago") {
+            Some(cell) => {
+                let (before, _) = cell.rsplit_once(' ').expect("a number of seconds");
+                format!("{before} N s ago")
+            }
+            None => cell.to_owned(),
+        });
+        cells.collect::<Vec<_>>().join(" | ")
+    });
+    let lines: Vec<String> = words.filter(|line| !line.starts_with("--")).collect();
+    (output.status.code(), lines.join("\n"))
+}
+
+#[test]
+fn status_shows_what_each_host_remembers_and_sees() {
+    let cluster = Cluster::builder().poolers(3).start();
+    let file = cluster.write_config(1, &majority(""), |_| {});
+    let head = "Host of | Votes | Ledger | Promised | File | node1 (ID: 1) | node2 (ID: 2)";
+    let blank = ["pgb1", "pgb2", "pgb3"]
+        .map(|name| format!("{name} | yes | none | - | - | reached | reached"))
+        .join("\n");
+    let nothing = "nothing can be decided: 0 of 3 witnesses have a ledger that can be read, and 2 \
+                   are needed";
+    let (code, text) = status(&cluster, &file);
+    assert_eq!(text, format!("{head}\n{blank}\n\n{nothing}"));
+    assert_eq!(code, Some(25));
+
+    let daemon = start_daemon(&cluster, 1, &majority(""));
+    cluster.node2().kill9();
+    daemon.wait_for_log("redirect complete: 3 of 3", DEADLINE);
+    assert_agreed(&cluster, 1);
+    let (generation, ..) = decided(cluster.pooler(1)).expect("there is one");
+    let (code, text) = status(&cluster, &file);
+    let row = format!(
+        "pgb1 | yes | {generation}: node 1, N s ago | {generation} | {generation} | reached | "
+    );
+    let begins = text.lines().nth(1).expect("three rows").starts_with(&row);
+    assert!(begins, "{text}\n{row}");
+    assert!(
+        text.lines()
+            .nth(1)
+            .expect("three rows")
+            .contains("not reached: "),
+        "{text}"
+    );
+    let end = format!(
+        "traffic goes to node 1 by decision {generation}; 2 of 3 witnesses have to agree, and 3 \
+         have a ledger"
+    );
+    assert!(text.ends_with(&end), "{text}");
+    assert_eq!(code, Some(0));
+}

@@ -225,7 +225,7 @@ fn machine(host: &Host) -> Option<Machine<'_>> {
 }
 
 /// Where the commands of a table run: `ssh` with `ssh_config`, or `local`.
-pub(super) fn host(table: &mut Table<'_>) -> Option<Host> {
+fn host(table: &mut Table<'_>) -> Option<Host> {
     let (ssh, config, local) = (
         table.get("ssh"),
         table.get("ssh_config"),
@@ -264,7 +264,8 @@ pub(super) fn host(table: &mut Table<'_>) -> Option<Host> {
     }
 }
 
-fn destination(value: &Value<'_>) -> Option<Destination> {
+/// What `ssh` is given.
+pub(super) fn destination(value: &Value<'_>) -> Option<Destination> {
     match ssh::parse(value.string()?) {
         Ok(destination) => Some(destination),
         Err(error) => {

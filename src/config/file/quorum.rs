@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::pgbouncers::{host, label_by_name, name_of};
+use super::pgbouncers::{destination, label_by_name, name_of};
+use super::ssh::Destination;
 use super::{INTERVAL_MAX, absolute};
 use crate::config::reader::{Table, Value, all};
 use crate::config::{Agreement, Host, PgBouncer, Quorum, WitnessHost};
@@ -75,7 +76,11 @@ fn witnesses(
 
 fn witness(mut table: Table<'_>) -> Option<(String, Value<'_>, WitnessHost)> {
     let name = table.require("name", "name = \"w1\"").and_then(name_of);
-    let host = host(&mut table);
+    let ssh = table.require("ssh", "ssh = \"user@host\"");
+    let ssh = ssh.and_then(|value| destination(&value));
+    let config = table
+        .get("ssh_config")
+        .map_or(Some(None), |value| absolute(&value).map(Some));
     let directory = table
         .require("directory", "directory = \"/var/lib/repoint\"")
         .and_then(|value| absolute(&value));
@@ -83,11 +88,14 @@ fn witness(mut table: Table<'_>) -> Option<(String, Value<'_>, WitnessHost)> {
         .get("witness_command")
         .map_or(Some(None), |value| absolute(&value).map(Some));
     table.finish();
-    let ((name, place), host) = (name?, host?);
-    if host == Host::Local {
-        place.problem("a witness is a host that every agent reaches by `ssh`, not its own");
-        return None;
-    }
+    let (name, place) = name?;
+    let Destination { destination, port } = ssh?;
+    let config = config?;
+    let host = Host::Ssh {
+        destination,
+        port,
+        config,
+    };
     let witness = WitnessHost {
         host,
         directory: directory?,
