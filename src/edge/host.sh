@@ -3,8 +3,10 @@
 # with this text first on standard input: so neither `ps` nor sudo's log is filled with it.
 # Plain POSIX shell (and `test -ef`), with flock (util-linux) and coreutils 8.24.
 #
-# After the text comes a line with a secret. A request is a line TICKET VERB COUNT LENGTH, then COUNT
-# arguments of one line each, then LENGTH bytes of content. The answer is what the verb prints, then
+# After the text comes a line with a secret. A request is a line TICKET VERB COUNT LENGTH BOOT UNTIL,
+# then COUNT arguments of one line each, then LENGTH bytes of content. What changes anything does
+# nothing after UNTIL, hundredths of a second of uptime since BOOT: whoever asked has given it up by
+# then (`-`: it does not know the time here). The answer is what the verb prints, then
 # a line TICKET STATUS, on standard output and on standard error alike. A ticket is the secret with
 # a number that is used once: no content, and no file here, can look like a request or an end.
 #
@@ -12,7 +14,7 @@
 # renamed: a lock on a file that is renamed is two locks (the second locker reads old content).
 # Status: 0 done, 20 a newer generation is there, 21 the file is not the one that was read, 22 what
 # arrived is damaged, 23 another agent holds the lock, 24 something cannot be written, 25 the staged
-# file is gone, 26 another operation is on record.
+# file is gone, 26 another operation is on record, 27 it came too late.
 set -u
 umask 077
 newline='
@@ -99,6 +101,11 @@ take_lock() {
     exec 9>>"$lock"
     # Only whoever holds the lock for longer than any step lasts makes another one give up.
     flock -w 3 9 || fail 23 "another agent holds $lock"
+    [ "$until" = - ] && return
+    time_now
+    if [ "$boot" != "$until_boot" ] || [ "$hundredths" -ge "$until" ]; then
+        fail 27 "it came too late, and was not done"
+    fi
 }
 # Whether the operation that is on record is the one of this token. An empty record, as a power
 # failure may leave it, is none.
@@ -387,7 +394,7 @@ run() {
     "verb_$verb" "$@"
 }
 IFS= read -r secret || exit
-while IFS=' ' read -r ticket verb count length; do
+while IFS=' ' read -r ticket verb count length until_boot until; do
     case $ticket in
     "$secret"-*) ;;
     *)

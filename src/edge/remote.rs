@@ -21,6 +21,7 @@ use crate::config::{self, NodeId};
 use crate::generation::Generation;
 
 mod beside;
+mod clock;
 mod error;
 mod forward;
 mod handshake;
@@ -31,6 +32,7 @@ mod shell;
 mod sight;
 mod switch;
 
+use clock::Clock;
 pub use error::RemoteError;
 pub use handshake::{AllTurns, Turns};
 pub use inspection::{Inspection, OperationRecord};
@@ -123,6 +125,8 @@ pub struct RemoteHost {
     /// with its whole answer: after any other end nothing more is tried here, because nobody knows
     /// what the next answer would be an answer to, and each try would wait as long again.
     shell: Mutex<Option<Shell>>,
+    /// What time it was there when the host was looked at last.
+    clock: std::sync::Mutex<Clock>,
 }
 
 #[derive(Debug)]
@@ -165,7 +169,8 @@ impl RemoteHost {
         };
         let session = ssh.as_ref().map(|ssh| &ssh.session);
         match begin(&name, session, &start).await {
-            Ok(shell) => Ok(Self {
+            Ok((shell, clock)) => Ok(Self {
+                clock: std::sync::Mutex::new(clock),
                 name,
                 ssh,
                 witness_command: site.witness_command.clone(),
@@ -189,7 +194,7 @@ impl RemoteHost {
         let Some(shell) = place.take() else {
             return false;
         };
-        let answer = timeout(ALIVE_TIMEOUT, shell.ask("ping", &[], &[])).await;
+        let answer = timeout(ALIVE_TIMEOUT, shell.ask("ping", &[], &[], None)).await;
         if let Ok(Ok((shell, _))) = answer {
             *place = Some(shell);
         }
@@ -357,6 +362,9 @@ impl RemoteHost {
 
     async fn look(&self) -> Result<Inspection, RemoteError> {
         let output = self.verb("inspect", &[], &[]).await?;
+        if let (Some(read), Ok(mut clock)) = (Clock::of_inspection(&output), self.clock.lock()) {
+            *clock = read;
+        }
         inspection::parse(&output).ok_or_else(|| RemoteError::NoCommand {
             host: self.name.clone(),
             reason: NOT_A_SHELL.to_owned(),
@@ -385,7 +393,12 @@ impl RemoteHost {
             let Some(shell) = place.take() else {
                 return Err(Broken::Gone("the session is lost".to_owned()));
             };
-            let (shell, answer) = shell.ask(verb, arguments, content).await?;
+            let until = self
+                .clock
+                .lock()
+                .ok()
+                .map(|clock| clock.after(VERB_TIMEOUT));
+            let (shell, answer) = shell.ask(verb, arguments, content, until.as_ref()).await?;
             *place = Some(shell);
             Ok(answer)
         };
@@ -400,6 +413,7 @@ impl RemoteHost {
             21 => Err(RemoteError::Changed(reason)),
             25 => Err(RemoteError::NotStaged(reason)),
             26 => Err(RemoteError::Occupied(reason)),
+            27 => Err(RemoteError::Late(reason)),
             // A shell says so of one that was ended by a signal: it may have done it before.
             status if status > 128 => Err(lost(format!("ended by signal {}", status - 128))),
             status if reason.is_empty() => Err(failed(format!("exit status {status}"))),
@@ -417,7 +431,7 @@ async fn begin(
     name: &str,
     session: Option<&SharedSession>,
     start: &Start<'_>,
-) -> Result<Shell, RemoteError> {
+) -> Result<(Shell, Clock), RemoteError> {
     let started = timeout(VERB_TIMEOUT, Shell::start(session, start)).await;
     let lost = |reason| RemoteError::Lost {
         verb: "look",
@@ -428,7 +442,7 @@ async fn begin(
         Ok(started) => started.map_err(lost)?,
         Err(_) => return Err(lost("no answer".to_owned())),
     };
-    let first = timeout(VERB_TIMEOUT, shell.ask("inspect", &[], &[])).await;
+    let first = timeout(VERB_TIMEOUT, shell.ask("inspect", &[], &[], None)).await;
     let first = first.unwrap_or(Err(Broken::Silent));
     first_look(name, start.sudo, first)
 }
@@ -438,7 +452,7 @@ fn first_look(
     name: &str,
     sudo: Option<&str>,
     first: Result<(Shell, Answer), Broken>,
-) -> Result<Shell, RemoteError> {
+) -> Result<(Shell, Clock), RemoteError> {
     let host = name.to_owned();
     let (verb, no_command) = ("look", |reason| RemoteError::NoCommand {
         host: name.to_owned(),
@@ -460,8 +474,9 @@ fn first_look(
         let reason = one_line(&String::from_utf8_lossy(&answer.error));
         return Err(RemoteError::Failed { verb, host, reason });
     }
-    match inspection::parse(&answer.output) {
-        Some(_) => Ok(shell),
+    let clock = Clock::of_inspection(&answer.output);
+    match inspection::parse(&answer.output).and(clock) {
+        Some(clock) => Ok((shell, clock)),
         None => Err(no_command(NOT_A_SHELL.to_owned())),
     }
 }

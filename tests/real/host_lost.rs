@@ -312,3 +312,25 @@ fn nothing_is_left_on_the_host_of_a_daemon_that_was_killed_while_it_looked_for_a
     daemon.kill9();
     wait_until_nothing_is_at_work(&cluster, DEADLINE);
 }
+
+/// Whoever asked has given it up, and may have had it done otherwise since.
+#[test]
+fn what_arrives_after_it_was_given_up_is_not_done() {
+    let host = Host::start();
+    let verbs = Verbs::open(&host, "");
+    let before = verbs.inspect();
+    let waiting = shells(&host.file());
+    for pid in &waiting {
+        process::signal(*pid, Signal::STOP);
+    }
+    assert_lost("record", verbs.record("{}"));
+    for pid in &waiting {
+        process::signal(*pid, Signal::CONT);
+    }
+    // It reads the request, and then that nobody is there any more.
+    verbs.runtime.block_on(verbs.open.close());
+    wait_until(DEADLINE, "no shell", || shells(&host.file()).is_empty());
+    let verbs = Verbs::open(&host, "");
+    assert_eq!(verbs.inspect(), before);
+    verbs.record("{}").expect("it is in time");
+}

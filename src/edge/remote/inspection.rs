@@ -1,6 +1,7 @@
 //! What the host's script says of the managed file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What is on record about an operation that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,15 @@ impl Inspection {
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest as _;
     sha2::Sha256::digest(bytes).into()
+}
+
+/// Reads the time in the answer of the script's `inspect`: boot, and uptime in whole seconds.
+pub(super) fn parse_time(output: &[u8]) -> Option<(String, Duration)> {
+    let mut lines = output.split(|byte| *byte == b'\n');
+    let mut line = |key| std::str::from_utf8(lines.next()?).ok()?.strip_prefix(key);
+    let boot = line("boot ")?.to_owned();
+    let uptime = line("uptime ")?.parse().ok()?;
+    Some((boot, Duration::from_secs(uptime)))
 }
 
 /// Reads the answer of the script's `inspect`; `None`: something else answered.

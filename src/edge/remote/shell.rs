@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::one_line;
 use super::session::SharedSession;
+use crate::core::ledger::Until;
 use crate::edge::chain;
 
 const HOST: &str = include_str!("../host.sh");
@@ -173,17 +174,18 @@ impl Shell {
         })
     }
 
-    /// Has one verb done. The arguments hold no line breaks. Without its whole answer the shell is
-    /// not given back: nobody knows what would come next.
+    /// Has one verb done, no later than `until`. The arguments hold no line breaks. Without its
+    /// whole answer the shell is not given back: nobody knows what would come next.
     pub(super) async fn ask(
         mut self,
         verb: &str,
         arguments: &[&str],
         content: &[u8],
+        until: Option<&Until>,
     ) -> Result<(Self, Answer), Broken> {
         self.asked += 1;
         let ticket = format!("{}-{}", self.secret, self.asked);
-        let request = request(&ticket, verb, arguments, content);
+        let request = request(&ticket, verb, arguments, content, until);
         let (mut output, mut error) = (Vec::new(), Vec::new());
         let write = async {
             // Where the shell has ended its answer is missing, which is found out by reading.
@@ -243,9 +245,19 @@ enum Cut {
 }
 
 /// A line, the arguments, one line each, and the content by its length: see `host.sh`.
-fn request(ticket: &str, verb: &str, arguments: &[&str], content: &[u8]) -> Vec<u8> {
+fn request(
+    ticket: &str,
+    verb: &str,
+    arguments: &[&str],
+    content: &[u8],
+    until: Option<&Until>,
+) -> Vec<u8> {
     let (count, length) = (arguments.len(), content.len());
-    let mut request = format!("{ticket} {verb} {count} {length}\n").into_bytes();
+    let until = match until {
+        Some(until) => format!("{} {}", until.boot, until.uptime.as_millis() / 10),
+        None => "- -".to_owned(),
+    };
+    let mut request = format!("{ticket} {verb} {count} {length} {until}\n").into_bytes();
     for argument in arguments {
         request.extend_from_slice(argument.as_bytes());
         request.push(b'\n');
@@ -336,7 +348,15 @@ mod tests {
 
     #[test]
     fn a_request_is_one_line_each_and_content_by_length() {
-        let expected = b"t stage 2 3\n1\n a \\ \n\0\nb";
-        assert_eq!(request("t", "stage", &["1", " a \\ "], b"\0\nb"), expected);
+        let arguments = ["1", " a \\ "];
+        let expected = b"t stage 2 3 - -\n1\n a \\ \n\0\nb";
+        let without = request("t", "stage", &arguments, b"\0\nb", None);
+        assert_eq!(without, expected);
+        let until = Until {
+            boot: "0b".to_owned(),
+            uptime: Duration::from_millis(12_345),
+        };
+        let with = request("t", "settle", &["1"], b"", Some(&until));
+        assert_eq!(with, b"t settle 1 0 0b 1234\n1\n");
     }
 }
