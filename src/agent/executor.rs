@@ -193,13 +193,23 @@ impl<'a> Execution<'a> {
             lease: self.sequence.lease(),
             debt: &debt,
             replaces: plan.replaces.as_deref(),
+            by_ledger: plan.by_ledger,
             // Without a pause, what is owed can wait for an agent.
             switch: match plan.pauses().is_empty() {
                 true => &no_switch,
                 false => &self.links.switch,
             },
         };
-        match self.links.host.activate(&activation).await {
+        let host = &self.links.host;
+        let activated = match (host.activate(&activation).await, &plan.agreed) {
+            // The news has not come there yet.
+            (Err(RemoteError::Undecided(_)), Some(record)) => match host.learn(record).await {
+                Ok(_) => host.activate(&activation).await,
+                Err(error) => Err(error),
+            },
+            (activated, _) => activated,
+        };
+        match activated {
             Err(RemoteError::NotStaged(why)) => StepResult::NotYet(why),
             otherwise => done(otherwise),
         }

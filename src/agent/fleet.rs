@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::planning::Planner;
 use super::pooler::{Identities, PoolerTask};
+use super::witnesses;
 use crate::config::Config;
 use crate::core::worker::{Assignment, Status};
 use crate::edge::remote::AllTurns;
@@ -38,7 +39,7 @@ impl Fleet {
     ) -> std::io::Result<Self> {
         let (assignments, assigned) = watch::channel(Assignment::default());
         let (sender, statuses) = mpsc::channel(QUEUE);
-        let mut tasks = JoinSet::new();
+        let (mut tasks, voters) = (JoinSet::new(), witnesses::sites(config));
         for (index, (name, planner)) in planners.into_iter().enumerate() {
             let Some(pgbouncer) = config.pgbouncers.get(&name).cloned() else {
                 continue;
@@ -47,6 +48,7 @@ impl Fleet {
             let sockets = sockets.join(index.to_string());
             std::fs::create_dir_all(&sockets)?;
             let task = PoolerTask {
+                votes: voters.contains_key(&name),
                 turns: turns.of(&pgbouncer.host),
                 pgbouncer,
                 planner,

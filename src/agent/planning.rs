@@ -245,6 +245,8 @@ impl Planner {
             notes: rendered.notes,
             inherited: inherited(observation),
             replaces: (observation.file.operation.as_ref()).map(|known| known.token.clone()),
+            by_ledger: false,
+            agreed: None,
             prepared: false,
             evict: eviction(decision.fault, version, observation, moves),
             enable: crate::core::worker::left_disabled(observation),

@@ -39,6 +39,8 @@ pub struct PoolerTask {
     pub pgbouncer: PgBouncer,
     /// Makes its plans.
     pub planner: Planner,
+    /// Whether its host has a vote, for which it speaks.
+    pub votes: bool,
     /// A directory for its sockets alone.
     pub sockets: PathBuf,
     /// When it may connect to its host, which others may be on as well.
@@ -77,7 +79,8 @@ impl PoolerTask {
             .with_max_elapsed_time(None)
             .build();
         let mut worker = Worker::new(self.planner.routing().clone(), Instant::now())
-            .without_node(self.pgbouncer.without_node);
+            .without_node(self.pgbouncer.without_node)
+            .with_ledger(self.votes);
         worker.assign(self.assignments.borrow().clone(), Instant::now());
         let mut running = Running {
             task: self,
@@ -243,6 +246,8 @@ impl Running {
             Ok(mut plan) => {
                 plan.prepared = self.worker.has_staged(&plan.hash);
                 plan.pause &= self.worker.may_pause();
+                plan.by_ledger = self.worker.goes_by_ledger();
+                plan.agreed = self.worker.agreed(&decision);
                 let identity = self.task.identities.borrow().get(&decision.active).cloned();
                 let begun = Instant::now();
                 let bouncer = &self.task.pgbouncer;

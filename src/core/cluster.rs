@@ -119,6 +119,7 @@ impl Cluster {
             busy: in_doubt || (self.incident.is_some() && decision.is_none()),
             insist,
             suspect: self.suspect(),
+            agreed: self.agreement.as_ref().and_then(Agreement::in_force),
             decision,
             foreseen: self.foreseen(),
             reconciling: self.told_to_reconcile(),
@@ -365,7 +366,8 @@ impl Cluster {
             }
             if self.members.candidate(node).is_some() {
                 let known = self.reached();
-                self.incident = Some(Incident::new(node, fault, self.highest, known, now));
+                let before = self.decided_before();
+                self.incident = Some(Incident::new(node, fault, before, known, now));
                 return None;
             }
             // Nobody has looked yet: that comes at once.
@@ -443,6 +445,9 @@ impl Cluster {
         let Some(incident) = &self.incident else {
             return false;
         };
+        if self.agreement.is_some() {
+            return self.decided_before() > incident.before;
+        }
         let later = |(name, status): (&String, &Status)| {
             incident.known.contains(name) && status.generation > incident.before
         };
@@ -477,8 +482,12 @@ impl Cluster {
     /// A PgBouncer that was dealt with points at the dead node again: restarted from an old file,
     /// or edited. Not so when the file itself says that a later decision leads there.
     fn serves_again(&self, node: NodeId) -> bool {
+        let agreed = self.agreement.as_ref().map(Agreement::in_force);
         let again = |status: &Status| {
-            let decided = status.generation >= self.highest && status.file_active == Some(node);
+            let decided = match agreed {
+                Some(agreed) => agreed.is_some_and(|record| record.active == node),
+                None => status.generation >= self.highest && status.file_active == Some(node),
+            };
             status.reached && status.serves.contains(&node) && !decided
         };
         self.poolers.values().any(again)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::config::NodeId;
 use crate::conninfo::server_address::ServerAddress;
 use crate::core::debt::Debt;
+use crate::core::ledger::Record;
 use crate::core::node::Fault;
 use crate::generation::Generation;
 
@@ -157,6 +158,10 @@ pub struct Plan {
     pub inherited: Debt,
     /// The token of that operation, if one is on record.
     pub replaces: Option<String>,
+    /// Whether the ledger of the host has to have accepted the decision.
+    pub by_ledger: bool,
+    /// What was agreed upon, for a ledger that has not learned it yet.
+    pub agreed: Option<Record>,
     /// Whether the file is on the host already: staged when this decision was foreseen.
     pub prepared: bool,
     /// How clients are freed that hang in the failed node.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::NodeId;
 use crate::core::debt::Debt;
+use crate::core::ledger::Record;
 use crate::core::outcome::{End, Outcome};
 use crate::core::plan::Decision;
 use crate::core::pooler::Observation;
@@ -138,6 +139,7 @@ pub struct Worker {
     stamping: stamp::Stamping,
     early: Early,
     early_limit: Option<Duration>,
+    has_ledger: bool,
     status: Status,
 }
 
@@ -163,6 +165,7 @@ impl Worker {
             stamping: stamp::Stamping::default(),
             early: Early::Idle,
             early_limit: None,
+            has_ledger: false,
             status: Status::default(),
         }
     }
@@ -421,8 +424,7 @@ impl Worker {
             .filter(|_| self.assignment.may_act)?;
         // Someone decided later than this decision, and the file says so: not ours to undo.
         let settled = self.status.settled == Some(decision.generation);
-        if observation.file.generation > decision.generation || (settled && !self.assignment.insist)
-        {
+        if self.is_later(observation, decision) || (settled && !self.assignment.insist) {
             return None;
         }
         let scope = self.assignment.scope;
@@ -438,6 +440,32 @@ impl Worker {
         })
     }
 
+    /// Whether the file is of a later decision. Where the ledger of the host tells what was
+    /// decided, what the file says of itself is nothing but information.
+    fn is_later(&self, observation: &Observation, decision: &Decision) -> bool {
+        observation.file.generation > decision.generation && !self.goes_by_ledger()
+    }
+
+    /// Whether the ledger of the host has to have accepted what is put in place there.
+    #[must_use]
+    pub fn goes_by_ledger(&self) -> bool {
+        self.has_ledger && self.assignment.agreed.is_some()
+    }
+
+    /// What was agreed upon, if that is this decision.
+    #[must_use]
+    pub fn agreed(&self, decision: &Decision) -> Option<Record> {
+        let agreed = self.assignment.agreed;
+        agreed.filter(|record| record.generation == decision.generation)
+    }
+
+    /// The same; `votes`: the host has a vote, and so a ledger, which tells what was decided.
+    #[must_use]
+    pub fn with_ledger(mut self, votes: bool) -> Self {
+        self.has_ledger = votes;
+        self
+    }
+
     /// Entries that lead to the node, but no query through them has proved it. Where a later
     /// decision leads is not ours to prove.
     fn unproved(&self, decision: &Decision, observation: &Observation) -> BTreeSet<String> {
@@ -448,7 +476,7 @@ impl Worker {
             })
         };
         let unconfirmed = self.unconfirmed == Some(decision.active);
-        let ours = unconfirmed && observation.file.generation <= decision.generation;
+        let ours = unconfirmed && !self.is_later(observation, decision);
         let names = self.routing.names().filter(|_| ours);
         names.filter(leads).cloned().collect()
     }

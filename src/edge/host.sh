@@ -14,7 +14,8 @@
 # renamed: a lock on a file that is renamed is two locks (the second locker reads old content).
 # Status: 0 done, 20 a newer generation is there, 21 the file is not the one that was read, 22 what
 # arrived is damaged, 23 another agent holds the lock, 24 something cannot be written, 25 the staged
-# file is gone, 26 another operation is on record, 27 it came too late.
+# file is gone, 26 another operation is on record, 27 it came too late,
+# 28 that is not what was decided here.
 set -u
 umask 077
 newline='
@@ -144,7 +145,7 @@ guarded_record() { # TOKEN LEASE_SECONDS JSON WAYS...
 # The arguments are those of activate. With the record that is there already, its switch is.
 record_again() {
     token=$1 lease=$7 debt=$8
-    shift 9
+    shift 10
     if ours "$token"; then set --; fi
     guarded_record "$token" "$lease" "$debt" "$@"
 }
@@ -255,13 +256,17 @@ verb_record() { # READ TOKEN LEASE_SECONDS JSON WAYS...: what will be owed, in p
     shift
     guarded_record "$@"
 }
-verb_activate() { # TOKEN NUMBER NODE_ID HASH_READ SHA256 WRITER LEASE_SECONDS JSON READ WAYS...
+verb_activate() { # TOKEN NUMBER NODE_ID HASH_READ SHA256 WRITER LEASE_SECONDS JSON READ LEDGER WAYS...
     take_lock
     staged=${beside}staged-$6-$5
     hash_both
-    generation_of "$file"
-    if [ "$number" -gt "$2" ] || { [ "$number" -eq "$2" ] && [ "$node_id" -gt "$3" ]; }; then
-        fail 20 "$file is of generation $number.$node_id"
+    if [ "${10}" = ledger ]; then
+        is_accepted "$2.$3"
+    else
+        generation_of "$file"
+        if [ "$number" -gt "$2" ] || { [ "$number" -eq "$2" ] && [ "$node_id" -gt "$3" ]; }; then
+            fail 20 "$file is of generation $number.$node_id"
+        fi
     fi
     [ "$hash" = "$4" ] || fail 21 "$file is not the one that was read"
     [ "$hash_staged" = "$5" ] || fail 25 "$staged is gone or damaged"
@@ -349,6 +354,14 @@ read_ledger() {
     *) ledger= ;;
     esac
     if [ "${#ledger}" -gt 300 ]; then ledger=; fi
+}
+# What a ledger has accepted is its fifth word.
+is_accepted() { # NUMBER.NODE_ID
+    read_ledger
+    accepted=${ledger#* * * * }
+    accepted=${accepted%% *}
+    [ "$accepted" = "$1" ] ||
+        fail 28 "decision ${accepted:-none} is in the ledger beside $file, not $1"
 }
 # Sets hundredths: of a second, since the host was started.
 time_now() {

@@ -68,6 +68,9 @@ pub struct Activation<'a> {
     pub debt: &'a str,
     /// The operation whose place it takes: the one that was read, if there was any.
     pub replaces: Option<&'a str>,
+    /// Whether the ledger there has to have accepted the decision; else its place in the order is
+    /// compared with what the first line of the file says.
+    pub by_ledger: bool,
     /// What undoes it when its time is over, should there be something to undo.
     pub switch: &'a Switch,
 }
@@ -239,8 +242,8 @@ impl RemoteHost {
     /// # Errors
     /// [`RemoteError::Superseded`], [`RemoteError::Changed`]: not done, and someone else did
     /// something; so did who is on record, with [`RemoteError::Occupied`].
-    /// [`RemoteError::NotStaged`]: not done; it can be staged anew. After [`RemoteError::Lost`] it
-    /// must be read whether it was done.
+    /// [`RemoteError::NotStaged`]: not done; it can be staged anew. [`RemoteError::Undecided`]: not
+    /// done; it can be learned. After [`RemoteError::Lost`] it must be read whether it was done.
     pub async fn activate(&self, activation: &Activation<'_>) -> Result<(), RemoteError> {
         let generation = activation.generation;
         let (number, node_id) = (
@@ -261,6 +264,11 @@ impl RemoteHost {
             &lease,
             activation.debt,
             activation.replaces.unwrap_or(NO_OPERATION),
+            if activation.by_ledger {
+                "ledger"
+            } else {
+                "header"
+            },
         ];
         arguments.extend(activation.switch.words());
         self.verb("activate", &arguments, &[]).await.map(drop)
@@ -414,6 +422,7 @@ impl RemoteHost {
             25 => Err(RemoteError::NotStaged(reason)),
             26 => Err(RemoteError::Occupied(reason)),
             27 => Err(RemoteError::Late(reason)),
+            28 => Err(RemoteError::Undecided(reason)),
             // A shell says so of one that was ended by a signal: it may have done it before.
             status if status > 128 => Err(lost(format!("ended by signal {}", status - 128))),
             status if reason.is_empty() => Err(failed(format!("exit status {status}"))),

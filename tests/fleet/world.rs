@@ -171,14 +171,18 @@ impl World {
         Ok(())
     }
 
-    /// Whether every PgBouncer serves the node that is left, by a decision that its ledger knows.
+    /// Whether every PgBouncer serves the node that is left, by a decision that a majority of
+    /// ledgers knows. One may hold a proposal that nobody has decided until somebody decides again.
     fn is_settled(&self, active: NodeId) -> bool {
-        let known = |host: &Host| {
-            host.decided(self.now)
-                .is_some_and(|(_, node)| node == active)
+        let knows = |host: &&Host| {
+            let decided = host.decided(self.now);
+            decided.is_some_and(|(_, node)| node == active)
         };
-        let settled = |host: &Host| host.file.active == active && known(host);
-        self.chain.active() == Some(active) && self.hosts.iter().all(settled)
+        let hosts = &self.hosts;
+        let known = hosts.iter().filter(knows).count();
+        self.chain.active() == Some(active)
+            && hosts.iter().all(|host| host.file.active == active)
+            && known >= Quorum::Majority.needed(hosts.len())
     }
 
     /// Everybody is there, and one node is gone.

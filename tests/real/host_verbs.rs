@@ -109,6 +109,7 @@ impl Verbs {
             lease: LEASE,
             debt: "{}",
             replaces,
+            by_ledger: false,
             switch: &self.switch,
         };
         self.runtime.block_on(self.open.activate(&activation))

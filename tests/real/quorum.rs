@@ -3,6 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use repoint::config::NodeId;
+use repoint::generation::Generation;
+use repoint::render::header;
+
 use crate::fixture::{Cluster, Daemon, Pooler, Settings, wait_until};
 use crate::scene::{
     DEADLINE, assert_new_clients_commit, assert_serves, assert_stays, events, start_daemon,
@@ -232,6 +236,33 @@ fn a_host_without_a_pgbouncer_votes_in_place_of_one_that_is_away() {
     });
     // Not ours any more.
     assert_eq!(cluster.pooler(3).served_port("app"), cluster.node2().port());
+}
+
+/// Somebody has put a number there by hand that nobody decided on; and the host of another one had
+/// not heard of the decision when it was made.
+#[test]
+fn what_was_decided_stands_in_the_ledgers_whatever_a_file_says_of_itself() {
+    let cluster = Cluster::builder().poolers(3).start();
+    let daemon = start_daemon(&cluster, 1, &majority(""));
+    wait_until(DEADLINE, "a ledger on each host", || {
+        let mut poolers = cluster.poolers().iter();
+        poolers.all(|pooler| ledger(pooler).starts_with("v1 "))
+    });
+    let pooler = cluster.pooler(1);
+    let rogue = Generation {
+        number: 999_999,
+        node_id: NodeId(9),
+    };
+    let text = pooler.file_text();
+    let content = header::with_header(rogue, NodeId(2), NodeId(2), &text);
+    pooler.write_file(&String::from_utf8(content).expect("text"));
+    cluster.pooler(3).sshd().stop();
+    cluster.node2().kill9();
+    daemon.wait_for_log("failover decided", DEADLINE);
+    assert_serves(pooler, cluster.node1());
+    cluster.pooler(3).sshd().start();
+    daemon.wait_for_log("redirect complete: 3 of 3", DEADLINE);
+    assert_agreed(&cluster, 1);
 }
 
 /// What `repoint status` says, with its exit status; what differs from run to run is `N`.

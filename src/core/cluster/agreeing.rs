@@ -46,6 +46,17 @@ impl Cluster {
         }
     }
 
+    /// The last decision that is known: of the witnesses, or else of any file.
+    pub(super) fn decided_before(&self) -> Generation {
+        match &self.agreement {
+            Some(agreement) => {
+                let in_force = agreement.in_force();
+                in_force.map_or(Generation::NONE, |record| record.generation)
+            }
+            None => self.highest,
+        }
+    }
+
     /// Asks witnesses, and takes what they have agreed upon.
     pub(super) fn agree(&mut self, now: Instant) -> Option<Action> {
         let wanted = self.wanted();

@@ -37,6 +37,8 @@ pub(super) fn plan() -> Plan {
         notes: Vec::new(),
         inherited: Debt::default(),
         replaces: None,
+        by_ledger: false,
+        agreed: None,
         prepared: false,
         evict: None,
         enable: BTreeSet::new(),

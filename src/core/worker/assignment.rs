@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Reconciling, Scope};
 use crate::config::NodeId;
+use crate::core::ledger::Record;
 use crate::core::plan::Decision;
 
 /// What a worker is to reach.
@@ -11,6 +12,8 @@ use crate::core::plan::Decision;
 pub struct Assignment {
     /// The decision in force.
     pub decision: Option<Decision>,
+    /// What the witnesses have agreed upon, where there are any.
+    pub agreed: Option<Record>,
     /// Which entries it moves.
     pub scope: Scope,
     /// Whether this agent holds the claim: without it, nothing is moved.

@@ -46,6 +46,9 @@ pub enum RemoteError {
     /// Another operation is on record than the one that was read, or one where none was.
     #[error("{0}")]
     Occupied(String),
+    /// The ledger there has not accepted that decision.
+    #[error("{0}")]
+    Undecided(String),
     /// It arrived when it had been given up long since. Nothing was done.
     #[error("{0}")]
     Late(String),

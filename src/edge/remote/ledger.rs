@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::{RemoteError, RemoteHost};
 use crate::core::agreement::Ask;
-use crate::core::ledger::{Answer, HostTime, Memory, Until, Verdict, WitnessMemory};
+use crate::core::ledger::{Answer, HostTime, Memory, Record, Until, Verdict, WitnessMemory};
 
 /// How often a command is tried again because the line was exchanged in between.
 const TRIES: u32 = 5;
+
+/// For how long what is to be learned is on its way.
+const LEARN_WINDOW: Duration = Duration::from_secs(3);
 
 /// A ledger as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +114,20 @@ impl RemoteHost {
             host: self.name.clone(),
             reason: "other agents write it all the time".to_owned(),
         })
+    }
+
+    /// Has this witness learn what was decided, whatever it remembers. `false`: it remembers
+    /// something later, or nothing at all.
+    ///
+    /// # Errors
+    /// As [`RemoteHost::ask`].
+    pub async fn learn(&self, record: &Record) -> Result<bool, RemoteError> {
+        let kept = self.ledger().await?;
+        let until = kept.answer(Verdict::Done).reading.until(LEARN_WINDOW);
+        let answer = self
+            .ask(&Ask::Learn(*record, until), &mut Some(kept))
+            .await?;
+        Ok(answer.verdict == Verdict::Done)
     }
 
     async fn exchange_ledger(

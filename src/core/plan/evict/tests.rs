@@ -37,6 +37,8 @@ fn plan(evict: Option<Eviction>) -> Plan {
         way: Way::default(),
         inherited: Debt::default(),
         replaces: None,
+        by_ledger: false,
+        agreed: None,
         prepared: true,
         evict,
         enable: BTreeSet::new(),
