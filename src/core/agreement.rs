@@ -165,6 +165,8 @@ pub struct Agreement {
     phase: Phase,
     rounds: u64,
     backoff: Backoff,
+    /// A proposal that nobody has decided, as it was seen first.
+    dangling: Option<(Generation, Instant)>,
     /// What the files said was decided before there were ledgers.
     genesis: Option<Record>,
     outbox: VecDeque<Request>,
@@ -178,14 +180,15 @@ enum Phase {
         until: Instant,
     },
     Looking(Round),
+    /// Without a move, what is decided already is decided once more.
     Promising {
         round: Round,
-        to: Move,
+        to: Option<Move>,
         ballot: Generation,
     },
     Accepting {
         round: Round,
-        to: Move,
+        to: Option<Move>,
         record: Record,
     },
 }
@@ -209,6 +212,7 @@ impl Agreement {
             phase: Phase::Resting { until: now },
             rounds: 0,
             backoff: Backoff::new(rules.own),
+            dangling: None,
             genesis: None,
             outbox: VecDeque::new(),
             agreed: VecDeque::new(),
@@ -286,7 +290,7 @@ impl Agreement {
             && now >= until
         {
             match self.move_to_decide(now) {
-                Some(to) => self.begin_promising(to, now),
+                Some(to) => self.begin_promising(Some(to), now),
                 None => self.begin_looking(now),
             }
         }

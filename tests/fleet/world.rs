@@ -171,18 +171,14 @@ impl World {
         Ok(())
     }
 
-    /// Whether every PgBouncer serves the node that is left, by a decision that a majority of
-    /// ledgers knows. One may hold a proposal that nobody has decided until somebody decides again.
+    /// Whether every PgBouncer serves the node that is left, by a decision that its ledger knows.
     fn is_settled(&self, active: NodeId) -> bool {
-        let knows = |host: &&Host| {
+        let knows = |host: &Host| {
             let decided = host.decided(self.now);
             decided.is_some_and(|(_, node)| node == active)
         };
-        let hosts = &self.hosts;
-        let known = hosts.iter().filter(knows).count();
-        self.chain.active() == Some(active)
-            && hosts.iter().all(|host| host.file.active == active)
-            && known >= Quorum::Majority.needed(hosts.len())
+        let settled = |host: &Host| host.file.active == active && knows(host);
+        self.chain.active() == Some(active) && self.hosts.iter().all(settled)
     }
 
     /// Everybody is there, and one node is gone.

@@ -5,11 +5,14 @@
 //! blank is a new one, and begins with what its files say; one in which only some can be read is
 //! never taken for that, nor one in which anything was ever promised.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Agreement, Ask, Round, Witness};
 use crate::core::ledger::{Fingerprint, Ledger, Memory, Record};
 use crate::generation::Generation;
+
+/// An agent that has proposed something has it decided within this, or is gone.
+const DANGLES: Duration = Duration::from_secs(5);
 
 impl Agreement {
     /// The latest decision that is known to have been made, if enough ledgers can be read.
@@ -32,6 +35,35 @@ impl Agreement {
             let accepted = ledger.accepted.map(|accepted| accepted.generation);
             ledger.decided && accepted == Some(record.generation)
         })
+    }
+
+    /// Whether a proposal has been left in some ledger that nobody has decided, for so long that
+    /// its agent is gone, while a majority shows what is decided. Such a host could not be told the
+    /// decision in force.
+    pub(super) fn dangles(&mut self, round: &Round, now: Instant) -> bool {
+        let in_force = self.in_force().map(|record| record.generation);
+        let accepted = |(name, witness): (&String, &Witness)| {
+            round.words().get(name)?.answer.as_ref().ok()?;
+            let accepted = witness.trusted()?.accepted;
+            Some(accepted.map_or(Generation::NONE, |record| record.generation))
+        };
+        let all: Vec<Generation> = self.voters().filter_map(accepted).collect();
+        let later = in_force.and_then(|in_force| {
+            let others = all.iter().filter(|it| **it <= in_force).count();
+            let later = all.iter().copied().max().filter(|it| *it > in_force);
+            later.filter(|_| others >= self.needed())
+        });
+        let Some(later) = later else {
+            self.dangling = None;
+            return false;
+        };
+        match self.dangling.filter(|(known, _)| *known == later) {
+            Some((_, since)) => now.saturating_duration_since(since) >= DANGLES,
+            None => {
+                self.dangling = Some((later, now));
+                false
+            }
+        }
     }
 
     /// Tells those that lack something, as far as this round shows it. Gives whether anybody was

@@ -8,10 +8,10 @@ use crate::core::vote::Votes;
 use crate::generation::Generation;
 
 impl Agreement {
-    pub(super) fn begin_promising(&mut self, to: Move, now: Instant) {
+    pub(super) fn begin_promising(&mut self, to: Option<Move>, now: Instant) {
         let ballot = self.next_ballot();
         self.carried = None;
-        let round = self.begin_round(Some(to), now, |witness| {
+        let round = self.begin_round(to, now, |witness| {
             let until = witness.until(now).filter(|_| witness.votes())?;
             Some(Ask::Promise(ballot, until))
         });
@@ -25,7 +25,14 @@ impl Agreement {
         let (round, to, ballot) = (round.clone(), *to, *ballot);
         let (needed, open) = (self.needed(), round.open(now));
         let promised = self.done_in(&round);
-        if promised.len() + open < needed {
+        let lost = promised.len() + open < needed;
+        let Some(to) = to else {
+            return match lost {
+                true => self.contested(now),
+                false => self.finish(&promised, open, ballot, now),
+            };
+        };
+        if lost {
             let votes = self.votes(&round, to, |_| true);
             // What these votes say holds; it is the promise that is lacking.
             self.carried = votes.carry(needed).then_some((to, now));
@@ -38,11 +45,55 @@ impl Agreement {
         }
     }
 
+    /// What was decided last is decided again, over a proposal that was not.
+    fn finish(&mut self, promised: &[Word], open: usize, ballot: Generation, now: Instant) {
+        match self.current(promised) {
+            Some((record, true)) if promised.len() >= self.needed() => {
+                let generation = ballot;
+                self.propose(
+                    None,
+                    Record {
+                        generation,
+                        ..record
+                    },
+                    now,
+                );
+            }
+            _ if open > 0 => {}
+            _ => self.rest_until(now + self.rules.interval),
+        }
+    }
+
+    /// What a majority of promises shows to be the current decision, and whether it is known to be
+    /// made. A later proposal was not decided, and will not be, if a majority has not accepted it
+    /// and has promised not to any more.
+    fn current(&self, promised: &[Word]) -> Option<(Record, bool)> {
+        let latest = |only_decided: bool| {
+            let all = promised.iter().filter_map(accepted);
+            let all = all.filter(|(_, decided)| *decided || !only_decided);
+            all.max_by_key(|(record, _)| record.generation)
+        };
+        let decided = latest(true).filter(|(record, _)| {
+            let not_later = |word: &&Word| {
+                accepted(word).is_none_or(|(other, _)| other.generation <= record.generation)
+            };
+            promised.iter().filter(not_later).count() >= self.needed()
+        });
+        decided.or_else(|| latest(false))
+    }
+
+    fn propose(&mut self, to: Option<Move>, record: Record, now: Instant) {
+        let round = self.begin_round(None, now, |witness| {
+            let until = witness.until(now).filter(|_| witness.votes())?;
+            Some(Ask::Accept(record, until))
+        });
+        self.phase = Phase::Accepting { round, to, record };
+    }
+
     /// A majority has promised: what is the current decision, and is there to be another one?
     fn choose(&mut self, round: &Round, to: Move, ballot: Generation, votes: &Votes, now: Instant) {
         let promised = self.done_in(round);
-        let current = promised.iter().filter_map(accepted);
-        let current = current.max_by_key(|(record, _)| record.generation);
+        let current = self.current(&promised);
         let lacking = Obstacle::Votes(votes.sentence(to.failed, to.next));
         let record = match (current, votes.carry(self.needed())) {
             // It was moved there already.
@@ -71,11 +122,7 @@ impl Agreement {
             },
             (Some((_, true)) | None, false) => return self.not_decided(lacking, now),
         };
-        let round = self.begin_round(None, now, |witness| {
-            let until = witness.until(now).filter(|_| witness.votes())?;
-            Some(Ask::Accept(record, until))
-        });
-        self.phase = Phase::Accepting { round, to, record };
+        self.propose(Some(to), record, now);
     }
 
     pub(super) fn conclude_accepting(&mut self, now: Instant) {
@@ -93,6 +140,10 @@ impl Agreement {
             for (name, ask) in learn {
                 self.tell(name, ask);
             }
+            let Some(to) = to else {
+                self.backoff.forget();
+                return self.rest_until(now + self.rules.again_after);
+            };
             if record.active == to.failed {
                 // What was half decided before is decided, and nothing else.
                 let why = "no majority votes for a move".to_owned();

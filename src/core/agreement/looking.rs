@@ -47,6 +47,9 @@ impl Agreement {
         }
         let taught = self.keep_alike(&round, now);
         let Some((wanted, votes)) = wanted.zip(votes) else {
+            if known >= needed && self.dangles(&round, now) {
+                return self.begin_promising(None, now);
+            }
             self.rest_until(now + self.rest(known >= needed, taught));
             return;
         };
@@ -63,7 +66,7 @@ impl Agreement {
         } else if let Some(left) = left {
             self.not_decided(Obstacle::Cooldown(left), now);
         } else {
-            self.begin_promising(wanted.to, now);
+            self.begin_promising(Some(wanted.to), now);
         }
     }
 
