@@ -355,13 +355,38 @@ read_ledger() {
     esac
     if [ "${#ledger}" -gt 300 ]; then ledger=; fi
 }
-# What a ledger has accepted is its fifth word.
+are_numbers() { # WORDS, of digits that every shell can compare
+    for word; do
+        case $word in '' | *[!0-9]*) return 1 ;; esac
+        [ "${#word}" -le 18 ] || return
+    done
+}
+# Whether the words of the ledger are what `core::ledger::line` reads as one that has accepted
+# something: a torn line is no ledger, whatever stands at its beginning. Its fifth word is what it
+# has accepted.
+has_accepted() { # WORDS
+    [ "$*" = "$ledger" ] && [ $# -eq 11 ] || return
+    [ "$3 $4" = '- -' ] || are_numbers "$4" || return
+    number=${2%%.*} node_id=${2#*.} accepted=${5%%.*} by=${5#*.}
+    [ "$number.$node_id $accepted.$by" = "$2 $5" ] || return
+    are_numbers "$number" "$node_id" "$accepted" "$by" "$6" "$8" "${10}" "${11}" || return
+    for word in "$node_id" "$by" "$6"; do
+        [ "$word" -le 4294967295 ] || return
+    done
+    case $7 in 0 | 1) ;; *) return 1 ;; esac
+    [ "$number" -gt "$accepted" ] ||
+        { [ "$number" -eq "$accepted" ] && [ "$node_id" -ge "$by" ]; }
+}
 is_accepted() { # NUMBER.NODE_ID
     read_ledger
-    accepted=${ledger#* * * * }
-    accepted=${accepted%% *}
-    [ "$accepted" = "$1" ] ||
-        fail 28 "decision ${accepted:-none} is in the ledger beside $file, not $1"
+    record=none
+    # Only letters, digits, dots, blanks and hyphens are in it.
+    # shellcheck disable=SC2086
+    if has_accepted $ledger; then
+        record=${ledger#* * * * }
+        record=${record%% *}
+    fi
+    [ "$record" = "$1" ] || fail 28 "decision $record is in the ledger beside $file, not $1"
 }
 # Sets hundredths: of a second, since the host was started.
 time_now() {

@@ -93,9 +93,28 @@ impl Verbs {
         self.activate_for(None, file, hash_read)
     }
 
+    /// If the ledger of the host has accepted its decision.
+    pub(crate) fn activate_by_ledger(
+        &self,
+        file: &File,
+        hash_read: &str,
+    ) -> Result<(), RemoteError> {
+        self.activate_as(true, None, file, hash_read)
+    }
+
     /// The same, where the operation `replaces` was on record.
     pub(crate) fn activate_for(
         &self,
+        replaces: Option<&str>,
+        file: &File,
+        hash_read: &str,
+    ) -> Result<(), RemoteError> {
+        self.activate_as(false, replaces, file, hash_read)
+    }
+
+    fn activate_as(
+        &self,
+        by_ledger: bool,
         replaces: Option<&str>,
         file: &File,
         hash_read: &str,
@@ -109,7 +128,7 @@ impl Verbs {
             lease: LEASE,
             debt: "{}",
             replaces,
-            by_ledger: false,
+            by_ledger,
             switch: &self.switch,
         };
         self.runtime.block_on(self.open.activate(&activation))

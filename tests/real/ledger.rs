@@ -13,7 +13,7 @@ use repoint::edge::remote::{KeptLedger, RemoteError};
 use repoint::generation::Generation;
 
 use crate::fixture::Host;
-use crate::host_verbs::Verbs;
+use crate::host_verbs::{File, Verbs};
 
 const LEDGER: &str = ".databases.ini.repoint-ledger";
 const WINDOW: Duration = Duration::from_secs(3);
@@ -294,6 +294,79 @@ fn a_promise_is_over_after_five_seconds_of_the_hosts_own_time() {
     assert_eq!(real.say(&accept), Verdict::Refused);
     std::fs::write(host.directory().join(LEDGER), older(200)).expect("it can be written");
     assert_eq!(real.say(&accept), Verdict::Done);
+}
+
+#[test]
+fn a_promise_is_over_when_its_host_was_started_anew() {
+    let host = Host::start();
+    let mut real = promised(&host, 3);
+    let line = text(&host);
+    let words: Vec<&str> = line.split(' ').collect();
+    let earlier = line.replacen(words[2], "an-earlier-boot", 1);
+    std::fs::write(host.directory().join(LEDGER), earlier).expect("it can be written");
+    let accept = Ask::Accept(record(3, 1, 2), real.until());
+    assert_eq!(real.say(&accept), Verdict::Refused);
+}
+
+/// What the script of a host believes of a line before it puts a file in place is what the model
+/// reads in it.
+#[test]
+fn a_file_is_put_in_place_by_a_whole_ledger_that_has_accepted_its_decision_alone() {
+    let host = Host::start();
+    let verbs = Verbs::open(&host, "");
+    let (file, decision) = (File::new(7, ""), ballot(7, 1));
+    let accepted = |line: &str| {
+        let at = HostTime {
+            boot: "0b".to_owned(),
+            uptime: Duration::from_secs(1000),
+            unix_seconds: 1,
+        };
+        let Memory::Known(ledger) = WitnessMemory::of_line(line).read(&at).memory else {
+            return false;
+        };
+        ledger.accepted.map(|record| record.generation) == Some(decision)
+    };
+    let activate = |line: &str| {
+        std::fs::write(host.directory().join(LEDGER), format!("{line}\n")).expect("ours");
+        verbs.stage(&file).expect("it is staged");
+        let before = verbs.inspect().hash;
+        verbs.activate_by_ledger(&file, &before)
+    };
+    for line in [
+        "v1 7.1 0b-1 123 7.1",
+        "v1 7.1 0b-1 123 7.1 2 1 150 0b-1 130",
+        "v1 7.1 0b-1 123 7.1 2 1 150 0b-1 130 180 1",
+        "v1 7.1 0b-1 123 7.1 2 1 150 0b-1 130 180 ",
+        "v1 7.1 0b-1 123  7.1 2 1 150 0b-1 130 180",
+        "v2 7.1 0b-1 123 7.1 2 1 150 0b-1 130 180",
+        "v1 6.1 0b-1 123 7.1 2 1 150 0b-1 130 180",
+        "v1 7.0 0b-1 123 7.1 2 1 150 0b-1 130 180",
+        "v1 7 0b-1 123 7.1 2 1 150 0b-1 130 180",
+        "v1 7.1 0b-1 - 7.1 2 1 150 0b-1 130 180",
+        "v1 7.1 0b-1 123 7.1 2 2 150 0b-1 130 180",
+        "v1 7.1 0b-1 123 7.1 4294967296 1 150 0b-1 130 180",
+        "v1 7.1 0b-1 123 7.1 2 1 99999999999999999999 0b-1 130 180",
+        "v1 8.1 0b-1 123 8.1 2 1 150 0b-1 130 180",
+        "v1 7.1 0b-1 123 - - - - - - -",
+        "",
+    ] {
+        assert!(!accepted(line), "{line}");
+        let said = activate(line);
+        let refused = matches!(&said, Err(RemoteError::Undecided(_)));
+        assert!(refused, "{line}: {said:?}");
+        assert_ne!(verbs.inspect().hash, file.hash, "{line}");
+    }
+    for line in [
+        "v1 7.1 0b-1 123 7.1 2 0 150 0b-1 130 180",
+        "v1 7.2 - - 7.1 2 1 150 0b-1 130 180",
+        "v1 9.1 0b-1 123 7.1 2 1 150 0b-1 130 180",
+    ] {
+        assert!(accepted(line), "{line}");
+        activate(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(verbs.inspect().hash, file.hash, "{line}");
+        verbs.settle().expect("nothing is owed");
+        std::fs::write(host.directory().join("databases.ini"), "").expect("it is there");
+    }
 }
 
 /// Each goes by what it read last, which the other one has exchanged since.
