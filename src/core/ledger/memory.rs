@@ -57,13 +57,15 @@ impl KeptRecord {
 
     /// With its age at another moment: by the uptime, unless the host was started anew (or a
     /// container, whose uptime begins again while the boot of its host goes on), and then by the
-    /// clock, which may have been set back.
+    /// clock. That may have been set back, or not set yet; but no less than the uptime has passed,
+    /// or a `failover_cooldown` would last until the clock is right.
     fn read(&self, at: &HostTime) -> Record {
         let uptime = hundredths(at.uptime);
         let passed = if self.at.boot == at.boot && self.at.uptime <= uptime {
             uptime - self.at.uptime
         } else {
-            Duration::from_secs(at.unix_seconds.saturating_sub(self.at.unix_seconds))
+            let clock = at.unix_seconds.saturating_sub(self.at.unix_seconds);
+            Duration::from_secs(clock).max(uptime)
         };
         Record {
             moved: self.record.moved + passed,
@@ -242,4 +244,41 @@ fn takes_back(before: &Memory, ledger: &Ledger) -> bool {
 /// What a host's uptime counts in.
 fn hundredths(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_millis() / 10 * 10).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::NodeId;
+
+    fn at(boot: &str, uptime_s: u64, unix_seconds: u64) -> HostTime {
+        HostTime {
+            boot: boot.to_owned(),
+            uptime: Duration::from_secs(uptime_s),
+            unix_seconds,
+        }
+    }
+
+    #[test]
+    fn the_age_of_a_move_grows_with_the_uptime_however_the_clock_of_the_host_was_set() {
+        let record = Record {
+            generation: Generation::NONE.next(NodeId(1)),
+            active: NodeId(1),
+            moved: Duration::ZERO,
+        };
+        let kept = KeptRecord::new(&record, &at("a", 1000, 50_000));
+        for (now, age_s) in [
+            (at("a", 1030, 1), 30),
+            (at("b", 20, 50_040), 40),
+            // Before its clock was set.
+            (at("b", 20, 0), 20),
+            (at("b", 70, 0), 70),
+            // A container, whose uptime begins again.
+            (at("a", 5, 50_090), 90),
+            (at("a", 5, 0), 5),
+        ] {
+            let age = kept.read(&now).moved;
+            assert_eq!(age, Duration::from_secs(age_s), "{now:?}");
+        }
+    }
 }
