@@ -416,10 +416,13 @@ impl Sequence {
         self.end = end;
         let mut steps = self.owed_enables();
         steps.extend(self.owed_resumes());
-        if self.reloaded.is_none() && self.undone_before {
+        // The owner of an operation that is replaced may have had PgBouncer reloaded since its
+        // settings were read here; it cannot put that on record any more.
+        let others = self.undone_before || self.plan.replaces.is_some();
+        if self.reloaded.is_none() && others {
             self.owe_login_retry(now);
         }
-        if self.reloaded.is_some() || self.undone_before {
+        if self.reloaded.is_some() || others {
             steps.push(Step::PutBack);
         }
         steps.push(match self.owed {

@@ -69,6 +69,10 @@ impl Execution<'_> {
                     return Ok(Vec::new());
                 };
                 let found = console.settings().await?;
+                // Nothing was undone, or it was started anew since: what it has is as it should be.
+                if !is_hasty(&found) {
+                    return Ok(Vec::new());
+                }
                 let told = set_again(console, &lost(before, &found, self.sequence.owed())).await?;
                 Ok(match consoles.len() {
                     1 => told,

@@ -296,6 +296,23 @@ fn what_an_operation_before_it_owes_is_still_owed_when_it_turns_back() {
     assert_eq!(owed.values, ["15"]);
 }
 
+/// The owner of the operation that was replaced may have sent its RELOAD after the settings were
+/// read here: nobody but this one can put on record what is owed since.
+#[test]
+fn whoever_has_replaced_another_operation_owes_what_that_may_have_undone() {
+    let replaces = Plan {
+        replaces: Some("2-88-1-0".to_owned()),
+        ..plan()
+    };
+    let script = [("Activate", failed("the file was changed"))];
+    let (steps, _, owed) = play(replaces, &script);
+    assert!(steps.ends_with("Resume PutBack RecordDebt"), "{steps}");
+    assert_eq!(owed.unwrap().values, ["15"]);
+    let (steps, _, owed) = play(plan(), &script);
+    assert!(steps.ends_with("Resume Settle"), "{steps}");
+    assert_eq!(owed, None);
+}
+
 #[test]
 fn with_nothing_to_move_only_the_confirmation_is_made_good() {
     let rest = Plan {
