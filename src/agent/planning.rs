@@ -10,7 +10,7 @@ use crate::core::debt::Debt;
 use crate::core::plan::{Decision, Plan, Way, eviction};
 use crate::core::pooler::{Observation, Version};
 use crate::core::routing::Routing;
-use crate::core::worker::left_paused;
+use crate::core::worker::may_be_left_paused;
 use crate::generation::Generation;
 use crate::render::ini::{ConsoleUser, Finding, Origin};
 use crate::render::template::{Entries, RenderError, Renderer};
@@ -222,7 +222,7 @@ impl Planner {
             .filter(|(name, _)| self.routing.has(name))
             .map(|(name, state)| (name.clone(), (state.host.clone(), state.port)))
             .collect();
-        let mut also_resume = left_paused(observation, &self.routing);
+        let mut also_resume = may_be_left_paused(observation, &self.routing);
         let paused = observation.paused(&self.routing);
         let kept_paused: BTreeSet<String> = paused.difference(&also_resume).cloned().collect();
         if self.early_pause {

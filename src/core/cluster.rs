@@ -119,6 +119,7 @@ impl Cluster {
             busy: in_doubt || (self.incident.is_some() && decision.is_none()),
             insist,
             suspect: self.suspect(),
+            by_ledger: self.agreement.is_some(),
             agreed: self.agreement.as_ref().and_then(Agreement::in_force),
             decision,
             foreseen: self.foreseen(),
@@ -361,7 +362,7 @@ impl Cluster {
                 continue;
             }
             let again = || self.serves_again(node);
-            if self.members.is_dealt_with(node, again) {
+            if !self.is_decided_for(node) && self.members.is_dealt_with(node, again) {
                 continue;
             }
             if self.members.candidate(node).is_some() {
@@ -482,10 +483,9 @@ impl Cluster {
     /// A PgBouncer that was dealt with points at the dead node again: restarted from an old file,
     /// or edited. Not so when the file itself says that a later decision leads there.
     fn serves_again(&self, node: NodeId) -> bool {
-        let agreed = self.agreement.as_ref().map(Agreement::in_force);
         let again = |status: &Status| {
-            let decided = match agreed {
-                Some(agreed) => agreed.is_some_and(|record| record.active == node),
+            let decided = match &self.agreement {
+                Some(_) => self.is_decided_for(node),
                 None => status.generation >= self.highest && status.file_active == Some(node),
             };
             status.reached && status.serves.contains(&node) && !decided

@@ -34,7 +34,7 @@ mod tests;
 pub use assignment::Assignment;
 pub use drift::{Difference, InForce};
 use early::{Early, EarlyEnd};
-pub use left::{left_disabled, left_paused};
+pub use left::{left_disabled, left_paused, may_be_left_paused};
 pub use looking::Depth;
 use reconciling::Found;
 pub use reconciling::Reconciling;
@@ -367,7 +367,7 @@ impl Worker {
             return;
         };
         let scope = self.assignment.scope;
-        let gone = scope.moves(decision, observation, &self.routing).is_empty();
+        let gone = self.moves(decision, observation).is_empty();
         let kept = !self.assignment.insist && self.status.settled == Some(decision.generation);
         let proved = self.unproved(decision, observation).is_empty();
         if kept || (gone && !self.status.paused && proved) {
@@ -427,8 +427,7 @@ impl Worker {
         if self.is_later(observation, decision) || (settled && !self.assignment.insist) {
             return None;
         }
-        let scope = self.assignment.scope;
-        let moves = scope.moves(decision, observation, &self.routing);
+        let moves = self.moves(decision, observation);
         let confirm = match moves.is_empty() {
             true => self.unproved(decision, observation),
             false => moves.clone(),
@@ -440,6 +439,11 @@ impl Worker {
         })
     }
 
+    fn moves(&self, decision: &Decision, observation: &Observation) -> BTreeSet<String> {
+        let (scope, by_ledger) = (self.assignment.scope, self.goes_by_ledger());
+        scope.moves_with_file(decision, observation, &self.routing, by_ledger)
+    }
+
     /// Whether the file is of a later decision. Where the ledger of the host tells what was
     /// decided, what the file says of itself is nothing but information.
     fn is_later(&self, observation: &Observation, decision: &Decision) -> bool {
@@ -449,7 +453,7 @@ impl Worker {
     /// Whether the ledger of the host has to have accepted what is put in place there.
     #[must_use]
     pub fn goes_by_ledger(&self) -> bool {
-        self.has_ledger && self.assignment.agreed.is_some()
+        self.has_ledger && self.assignment.by_ledger
     }
 
     /// What was agreed upon, if that is this decision.

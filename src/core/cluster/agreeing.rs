@@ -57,6 +57,13 @@ impl Cluster {
         }
     }
 
+    /// Whether witnesses have decided last that traffic goes to this node, whoever carried that out
+    /// or did not: its failure is never dealt with by what was done about an earlier one.
+    pub(super) fn is_decided_for(&self, node: NodeId) -> bool {
+        let in_force = self.agreement.as_ref().and_then(Agreement::in_force);
+        in_force.is_some_and(|record| record.active == node)
+    }
+
     /// Asks witnesses, and takes what they have agreed upon.
     pub(super) fn agree(&mut self, now: Instant) -> Option<Action> {
         let wanted = self.wanted();

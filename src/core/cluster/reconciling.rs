@@ -42,8 +42,12 @@ impl Cluster {
     }
 
     /// The decision in force is the last one in the file of any PgBouncer that has loaded it. Once
-    /// known it is remembered: the PgBouncer that had it may be the one that loses it.
+    /// known it is remembered: the PgBouncer that had it may be the one that loses it. Where there
+    /// are witnesses, theirs is the word, and what files say proves nothing.
     pub(super) fn learn_in_force(&mut self, status: &Status) {
+        if self.agreement.is_some() {
+            return;
+        }
         let generation = status.generation;
         let known = self.in_force.map_or(Generation::NONE, |it| it.generation);
         if let Some(active) = status.file_active

@@ -12,7 +12,9 @@ use crate::core::plan::Decision;
 pub struct Assignment {
     /// The decision in force.
     pub decision: Option<Decision>,
-    /// What the witnesses have agreed upon, where there are any.
+    /// Whether decisions are made together with witnesses.
+    pub by_ledger: bool,
+    /// What they have agreed upon, if that is known.
     pub agreed: Option<Record>,
     /// Which entries it moves.
     pub scope: Scope,

@@ -67,11 +67,13 @@ pub enum Difference {
     Disabled(BTreeSet<String>),
 }
 
-/// Compares one look with what should be.
+/// Compares one look with what should be. `by_ledger`: the decision in force is what witnesses
+/// remember, and the number in the file is nothing but information.
 pub(super) fn differences(
     observation: &Observation,
     routing: &Routing,
     in_force: Option<InForce>,
+    by_ledger: bool,
 ) -> Vec<Difference> {
     let astray = |name: &&String| observation.nodes_of(name, routing).is_empty();
     let astray: BTreeSet<String> = routing.names().filter(astray).cloned().collect();
@@ -80,7 +82,7 @@ pub(super) fn differences(
     // What the file says of it proves nothing about what PgBouncer serves then.
     let decided = in_force.filter(|_| not_loaded.is_empty());
     let mut found = Vec::new();
-    found.extend(decided.and_then(|in_force| against(observation, routing, in_force)));
+    found.extend(decided.and_then(|in_force| against(observation, routing, in_force, by_ledger)));
     let operation = observation.file.operation.as_ref();
     let owed = operation.map(|operation| &operation.debt);
     let held = |is: fn(&EntryState) -> bool, ours: Option<&BTreeSet<String>>| {
@@ -120,7 +122,12 @@ fn is_unlike_file(observation: &Observation, name: &str) -> bool {
     states.any(|state| meant.is_none_or(|(host, port)| (host, *port) != (&state.host, state.port)))
 }
 
-fn against(observation: &Observation, routing: &Routing, in_force: InForce) -> Option<Difference> {
+fn against(
+    observation: &Observation,
+    routing: &Routing,
+    in_force: InForce,
+    by_ledger: bool,
+) -> Option<Difference> {
     let elsewhere = |(name, state): (&String, &EntryState)| {
         let node = routing.node_of(name, state)?;
         (!routing.leads_to(name, state, in_force.active)).then_some(node)
@@ -130,11 +137,11 @@ fn against(observation: &Observation, routing: &Routing, in_force: InForce) -> O
     let file = &observation.file;
     let (generation, decided) = (file.generation, file.generation.number > 0);
     match file.untouched.filter(|_| decided) {
-        _ if generation > in_force.generation => None,
+        _ if generation > in_force.generation && !by_ledger => None,
         None => Some(Difference::Undecided { serves, in_force }),
         Some(false) => Some(Difference::Edited { serves, in_force }),
         // As the decision left it.
-        Some(true) if generation == in_force.generation => None,
+        Some(true) if generation == in_force.generation && !by_ledger => None,
         Some(true) => Some(Difference::Outdated {
             serves,
             generation,

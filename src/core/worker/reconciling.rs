@@ -53,7 +53,7 @@ impl Worker {
             return;
         }
         let in_force = reconciling.in_force;
-        let found = differences(observation, &self.routing, in_force);
+        let found = differences(observation, &self.routing, in_force, self.goes_by_ledger());
         let outdated = |all: &[Difference]| all.iter().any(|one| one.outdated().is_some());
         let decided = in_force.map_or(Generation::NONE, |in_force| in_force.generation);
         let (of, times) = &mut self.found.outdated;

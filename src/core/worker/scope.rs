@@ -48,6 +48,35 @@ impl Scope {
         routing.names().filter(to_move).cloned().collect()
     }
 
+    /// The same while the decision is carried out: also those that only the file leads to the
+    /// failed node, as this tool wrote it. PgBouncer would go there when it is started anew, or
+    /// reloaded by anybody. One that somebody wrote may be meant. `by_ledger`: what it says of its
+    /// own number is nothing but information.
+    #[must_use]
+    pub fn moves_with_file(
+        self,
+        decision: &Decision,
+        observation: &Observation,
+        routing: &Routing,
+        by_ledger: bool,
+    ) -> BTreeSet<String> {
+        let file = &observation.file;
+        let mut moves = self.moves(decision, observation, routing);
+        let written = file.entries.as_ref().filter(|_| {
+            let older = by_ledger || file.generation <= decision.generation;
+            file.untouched == Some(true) && older && self == Self::OnFailed
+        });
+        let leads = |name: &&String| {
+            let place = written.and_then(|entries| entries.get(*name));
+            place.is_some_and(|(host, port)| {
+                let failed = routing.address(name, decision.failed);
+                failed.is_some_and(|address| (&address.host, address.port) == (host, *port))
+            })
+        };
+        moves.extend(routing.names().filter(leads).cloned());
+        moves
+    }
+
     /// What to tell of entries that point where traffic leaves and are not ours to move.
     #[must_use]
     pub fn notes_foreign(self, status: &Status, decision: &Decision) -> Vec<String> {
@@ -92,4 +121,29 @@ pub fn note_edited(file: &FileState, edits: Edits, what: Option<&str>) -> Option
     Some(format!(
         "the file was edited by hand since repoint wrote it{what}; {becomes}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{NODE1, NODE2, World, at, decision};
+    use super::*;
+
+    /// Its RELOAD was lost, and the decision after that one led back to where PgBouncer still is.
+    #[test]
+    fn a_file_that_this_tool_wrote_and_nobody_loaded_is_moved_with_the_decision() {
+        let routing = World::seen(at(NODE1, 1)).worker.routing().clone();
+        let moves = |file_at, number, untouched, by_ledger| {
+            let mut observation = at(NODE1, number);
+            observation.file.entries = at(file_at, number).file.entries;
+            observation.file.untouched = Some(untouched);
+            let scope = Scope::OnFailed;
+            let moves = scope.moves_with_file(&decision(2), &observation, &routing, by_ledger);
+            !moves.is_empty()
+        };
+        assert!(moves(NODE2, 1, true, false));
+        assert!(!moves(NODE1, 1, true, false), "it leads where PgBouncer is");
+        assert!(!moves(NODE2, 1, false, false), "an operator wrote it");
+        assert!(!moves(NODE2, 3, true, false), "a later decision wrote it");
+        assert!(moves(NODE2, 3, true, true), "the ledger knows of none");
+    }
 }

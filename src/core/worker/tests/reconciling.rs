@@ -26,7 +26,7 @@ fn found(node: NodeId, number: u64, untouched: Option<bool>) -> Observation {
 }
 
 fn told(observation: &Observation, in_force: Option<InForce>) -> Vec<String> {
-    let differences = differences(observation, &routing(), in_force);
+    let differences = differences(observation, &routing(), in_force, false);
     differences.iter().map(ToString::to_string).collect()
 }
 
@@ -90,7 +90,7 @@ fn only_an_untouched_file_of_an_older_decision_is_known_to_have_lost_a_later_one
         ("a newer decision, not heard of yet", NODE2, 3, ours, Agrees),
     ] {
         let observation = found(node, number, untouched);
-        let all = differences(&observation, &routing(), Some(IN_FORCE));
+        let all = differences(&observation, &routing(), Some(IN_FORCE), false);
         let verdict = match all.first() {
             None => Agrees,
             Some(one) if one.outdated() == Some(node) => PutRight,
@@ -98,8 +98,25 @@ fn only_an_untouched_file_of_an_older_decision_is_known_to_have_lost_a_later_one
         };
         assert_eq!(verdict, expected, "{what}");
         // In a fleet that nobody ever decided on, each is where it was put: at its home.
-        let none = differences(&observation, &routing(), None);
+        let none = differences(&observation, &routing(), None, false);
         assert_eq!(none, [], "{what}");
+    }
+}
+
+#[test]
+fn where_witnesses_remember_what_was_decided_no_number_in_a_file_keeps_it_from_being_put_right() {
+    for (number, untouched, put_right) in [
+        (1, true, true),
+        (2, true, true),
+        (9, true, true),
+        (2, false, false),
+        (9, false, false),
+    ] {
+        let observation = found(NODE2, number, Some(untouched));
+        let all = differences(&observation, &routing(), Some(IN_FORCE), true);
+        let outdated = all.first().and_then(Difference::outdated);
+        assert_eq!(outdated.is_some(), put_right, "{number} {untouched}");
+        assert!(!all.is_empty(), "what an operator did is told");
     }
 }
 
