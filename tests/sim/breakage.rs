@@ -5,8 +5,7 @@ use repoint::config::NodeId;
 use repoint::core::ledger::{
     Answer, Fingerprint, HostTime, Ledger, Memory, Record, Until, WitnessMemory,
 };
-use repoint::core::vote::Sight;
-use repoint::core::vote::Sights;
+use repoint::core::vote::{Sight, Sights, Vote, vote};
 use repoint::generation::Generation;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +16,8 @@ pub(crate) enum Breakage {
     AcceptedNotTold,
     /// A vote that was given once is given again, whatever the witness sees now.
     OldVotesUsed,
+    /// A vote of the round before counts in this one as well.
+    RoundsAdded,
     /// A node that a witness cannot reach counts as reached.
     UnreachableTargetAccepted,
     /// A host that is started anew has lost what it wrote in the last seconds.
@@ -27,17 +28,36 @@ pub(crate) enum Breakage {
     CooldownForgotten,
     /// One witness is enough.
     MinorityDecides,
+    /// What a file says of itself counts, and not the ledger.
+    HeaderBelieved,
+    /// A file is taken back although it is another agent's.
+    RollbackOfAnothers,
+    /// What was given up is done all the same when it arrives.
+    CommandsDoNotExpire,
+    /// What a pause owes is not on record before it.
+    RecordNotWritten,
+    /// RESUME is answered, and nothing is resumed.
+    ResumeForgotten,
+    /// Whoever lost its operation to another one may go on at the console.
+    LeaseNotChecked,
 }
 
-pub(crate) const ALL: [Breakage; 8] = [
+pub(crate) const ALL: [Breakage; 15] = [
     Breakage::PromiseNotHonoured,
     Breakage::AcceptedNotTold,
     Breakage::OldVotesUsed,
+    Breakage::RoundsAdded,
     Breakage::UnreachableTargetAccepted,
     Breakage::LedgerNotSynced,
     Breakage::BlankLedgerVotes,
     Breakage::CooldownForgotten,
     Breakage::MinorityDecides,
+    Breakage::HeaderBelieved,
+    Breakage::RollbackOfAnothers,
+    Breakage::CommandsDoNotExpire,
+    Breakage::RecordNotWritten,
+    Breakage::ResumeForgotten,
+    Breakage::LeaseNotChecked,
 ];
 
 /// A ledger in place of whatever was there.
@@ -93,4 +113,10 @@ pub(crate) fn reaching_next(sights: Sights) -> Sights {
         next: Sight::Reached { read_only: false },
         ..sights
     }
+}
+
+/// The vote of this round or of the one before.
+pub(crate) fn added(earlier: Option<Sights>, sights: Sights) -> Sights {
+    let votes = |sights: &Sights| vote(&sights.failed, &sights.next) == Vote::For;
+    earlier.filter(votes).unwrap_or(sights)
 }
